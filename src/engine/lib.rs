@@ -15,3 +15,5 @@ pub mod disk;
 pub mod format;
 pub mod io;
 pub mod leaf;
+pub mod tree;
+pub mod volume;
