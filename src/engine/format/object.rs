@@ -172,6 +172,11 @@ impl ObjectRecord {
         if owner_len as usize > OWNER_TEXT {
             return Err(field("owner text bytes", owner_len.into()));
         }
+        let epoch = Epoch(u32_at(b, 72));
+        let held: Vec<_> = (0..held).map(|i| Epoch(u32_at(b, 80 + 4 * i))).collect();
+        if let Some(pair) = held.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(field("held epochs", pair[1].0.into()));
+        }
         let mut legs = LegsRecord {
             generation: u64_at(b, 144),
             stale: u16_at(b, 152),
@@ -188,8 +193,8 @@ impl ObjectRecord {
             generation: Generation(u64_at(b, 56)),
             segments,
             region_segments,
-            epoch: Epoch(u32_at(b, 72)),
-            held: (0..held).map(|i| Epoch(u32_at(b, 80 + 4 * i))).collect(),
+            epoch,
+            held,
             legs,
             clean: match b[156] {
                 0 => false,

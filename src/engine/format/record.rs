@@ -13,6 +13,7 @@
 //! looking at anything else, so replay needs no order between blocks.
 
 use super::header::{DESCRIPTOR, Descriptor};
+use super::object::OWNER_PARTS;
 use super::{BLOCK, MetaAddr, u16_at, u32_at};
 use layout::Epoch;
 
@@ -236,7 +237,13 @@ impl Record {
         };
         let addr = match b[0] {
             1 => MetaAddr::Object(u16::try_from(number).map_err(|_| bad)?),
-            2 => MetaAddr::Owner(number as u16, u8::try_from(number >> 16).map_err(|_| bad)?),
+            2 => {
+                let part = u8::try_from(number >> 16).map_err(|_| bad)?;
+                if !(1..=OWNER_PARTS).contains(&part) {
+                    return Err(bad);
+                }
+                MetaAddr::Owner(number as u16, part)
+            }
             3 => MetaAddr::Header(number),
             4 => MetaAddr::Page(number),
             other => {
@@ -270,7 +277,7 @@ fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Result<&'a [u8], RecordError> {
     Ok(head)
 }
 
-/// Feeds any bytes to the decoder; what it accepts must encode to the same bytes.
+/// Feeds any bytes to the decoder; what it accepts must encode to the same meaning.
 pub fn fuzz_one(data: &[u8]) {
     let mut rest = data;
     while !rest.is_empty() {
