@@ -9,6 +9,8 @@ MINUTES ?= 10
 # Seconds for each fuzz target; `make fuzz` sets it from MINUTES.
 FUZZ_SECONDS ?= 5
 export FUZZ_SECONDS
+# More options for cargo test, e.g. TEST_OPTIONS=--no-fail-fast
+TEST_OPTIONS ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help setup test fuzz fuzz-short lint clean
@@ -20,7 +22,7 @@ setup: ## install the Debian packages that the commands below use, where missing
 	@.ci/setup
 
 test: setup ## all tests
-	cargo test --release --workspace
+	cargo test --release --workspace $(TEST_OPTIONS)
 
 fuzz: ## every fuzz target for MINUTES=10 minutes
 	@FUZZ_SECONDS=$$(($(MINUTES) * 60)) fuzz/run

@@ -227,7 +227,8 @@ impl Geometry {
         (self.data_at() + u64::from(segment) * u64::from(self.segment_blocks) + u64::from(block))
             * BLOCK as u64
     }
-    /// The number that the page of a block's home has in a page entry: blocks from the disk's start.
+    /// The number that the page of a block's home has in a page entry: blocks from the disk's
+    /// start.
     pub fn data_block(&self, segment: u32, block: u32) -> u64 {
         self.data_offset(segment, block) / BLOCK as u64
     }

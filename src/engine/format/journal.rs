@@ -7,8 +7,8 @@
 //! 60 header CRC-32C u32  64 records, in a group zero-filled to a whole block
 //! ```
 //! A group counts only whole: its checksums cover all of it, so a torn one is as if never written.
-//! Groups follow one another in the ring and are written one at a time, each durable before the next
-//! is begun; a damaged group with a good one behind it is therefore damage, not a power cut.
+//! Groups follow one another in the ring and are written one at a time, each durable before the
+//! next is begun; a damaged group with a good one behind it is therefore damage, not a power cut.
 
 use super::record::{Record, RecordError};
 use super::{BLOCK, DiskUid, VERSION, array_at, put, u16_at, u32_at, u64_at};
@@ -135,8 +135,8 @@ impl Frame {
     }
 }
 
-/// Feeds any bytes to the decoders, as they are and as the payload of a sound frame; what is accepted
-/// must encode to the same meaning.
+/// Feeds any bytes to the decoders, as they are and as the payload of a sound frame; what is
+/// accepted must encode to the same meaning.
 pub fn fuzz_one(data: &[u8]) {
     let disk = DiskUid([7; 16]);
     if let Some(frame) = Frame::decode(data, disk) {

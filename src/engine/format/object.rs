@@ -12,7 +12,8 @@
 //!  256 dirty regions [1792]                    2048 regions to resync [1792]
 //! 4092 CRC-32C u32
 //!
-//! owner text part: 0 "SVOW" version state=part disk number=slot │ 28 bytes u16 │ 32 text │ 4092 CRC
+//! owner text part: 0 "SVOW" version state=part disk number=slot
+//!   28 bytes u16 │ 32 text │ 4092 CRC-32C u32
 //! ```
 
 use super::{

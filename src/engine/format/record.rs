@@ -7,14 +7,15 @@
 //!  3 segment  segment u32 │ descriptor [16]           in its unit's header
 //!  4 page     segment u32 │ logical u32 │ valid u8 │ birth u32     the page is new, all alike
 //!  5 blocks   segment u32 │ first u16 │ count u16 │ valid u8 │ birth u32   in the page
+//!  6 term     term u64                               in the superblock
 //! address: kind u8 (1 object, 2 owner, 3 header, 4 page) │ number u32 (owner: slot | part << 16)
 //! ```
-//! Every record sets, none adds: done twice it gives the same. A record says what it changes without
-//! looking at anything else, so replay needs no order between blocks.
+//! Every record sets, none adds: done twice it gives the same. A record says what it changes
+//! without looking at anything else, so replay needs no order between blocks.
 
 use super::header::{DESCRIPTOR, Descriptor};
 use super::object::OWNER_PARTS;
-use super::{BLOCK, MetaAddr, u16_at, u32_at};
+use super::{BLOCK, MetaAddr, u16_at, u32_at, u64_at};
 use layout::Epoch;
 
 /// A change of one metadata block.
@@ -69,6 +70,8 @@ pub enum Record {
         /// Since when.
         birth: Epoch,
     },
+    /// The highest leader's term that was seen.
+    Term(u64),
 }
 
 /// The marks of a region.
@@ -157,6 +160,10 @@ impl Record {
                 out.push((*valid).into());
                 out.extend_from_slice(&birth.0.to_le_bytes());
             }
+            Record::Term(term) => {
+                out.push(6);
+                out.extend_from_slice(&term.to_le_bytes());
+            }
         }
     }
 
@@ -221,6 +228,7 @@ impl Record {
                     birth: Epoch(u32_at(b, 9)),
                 })
             }
+            6 => Ok(Record::Term(u64_at(take(bytes, 8)?, 0))),
             other => Err(RecordError::Field {
                 field: "kind",
                 value: other.into(),

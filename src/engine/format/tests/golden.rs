@@ -1,5 +1,6 @@
 //! Bytes that version 1 wrote, kept as text in `golden/`: today's code must read them and write the
-//! same. A line is an offset and sixteen bytes, lines of zeros are left out, the last names the end.
+//! same. A line is an offset and sixteen bytes, lines of zeros are left out, the last names the
+//! end.
 //!
 //! A golden file is never changed, only added to: another format has another version and new files.
 

@@ -151,6 +151,7 @@ fn records() -> Vec<Record> {
             valid: false,
             birth: Epoch(7),
         },
+        Record::Term(7),
         Record::Image {
             addr: MetaAddr::Header(UNIT),
             block,

@@ -267,7 +267,7 @@ fn a_record_that_cannot_be_is_refused_by_its_field() {
     let owner = |part: u32| [&[1, 2][..], &(5 | part << 16).to_le_bytes()].concat();
     let cases: &[(Vec<u8>, &str)] = &[
         (vec![0], "kind holds 0"),
-        (vec![6], "kind holds 6"),
+        (vec![7], "kind holds 7"),
         (vec![2, 5, 0, 2, 1, 0, 0, 0, 0], "mark holds 2"),
         (vec![2, 5, 0, 1, 2, 0, 0, 0, 0], "mark's state holds 2"),
         ([&[3][..], &[9; 20]].concat(), "kind of segment holds 9"),
@@ -293,11 +293,11 @@ fn a_record_that_cannot_be_is_refused_by_its_field() {
         }
     }
     let miscounted = Frame {
-        records: 4,
+        records: 5,
         ..frame(FrameKind::Entry)
     };
     let b = journal::encode(miscounted, &all);
     let refused = Frame::decode(&b, DISK).unwrap().records(&all).unwrap();
-    let message = "a record's count in its frame holds 4";
+    let message = "a record's count in its frame holds 5";
     assert_eq!(refused.unwrap_err().to_string(), message);
 }
