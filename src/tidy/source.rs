@@ -29,7 +29,7 @@ fn without_comment(line: &str) -> &str {
     let comment = line
         .match_indices("//")
         .map(|(at, _)| at)
-        .find(|at| line[..*at].matches('"').count() % 2 == 0);
+        .find(|at| line[..*at].matches('"').count().is_multiple_of(2));
     line[..comment.unwrap_or(line.len())].trim()
 }
 
