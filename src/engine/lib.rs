@@ -14,3 +14,4 @@
 pub mod disk;
 pub mod io;
 pub mod leaf;
+pub mod map;
