@@ -12,6 +12,7 @@
 //! - `map` is the mapping table, `format` the bytes on disk.
 
 pub mod disk;
+pub mod format;
 pub mod io;
 pub mod leaf;
 pub mod map;
