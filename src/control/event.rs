@@ -1,0 +1,107 @@
+//! What the data plane says by itself to those who subscribed.
+
+use engine::io::Notice;
+use layout::{DiskUid, ObjectPath, VolumeUid};
+use serde::{Deserialize, Serialize};
+
+/// One event. Events are hints: after a reconnect the status says how things are, and a placement
+/// fault comes again until it is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Event {
+    /// A leaf needs more units; its writers wait for [`AnswerFault`](crate::Request::AnswerFault) (spec M3).
+    PlacementFault {
+        /// The volume.
+        volume: VolumeUid,
+        /// The leaf.
+        object: ObjectPath,
+        /// The disk on which it lies.
+        disk: DiskUid,
+        /// Units that would be enough for those who wait.
+        units: u32,
+    },
+    /// A disk had an I/O error; nothing is sent to it until it is reopened.
+    DiskFailed {
+        /// The disk.
+        disk: DiskUid,
+        /// The operating system's error number.
+        errno: i32,
+    },
+    /// A copy missed a write; the others know, durably.
+    LegDropped {
+        /// The volume.
+        volume: VolumeUid,
+        /// The mirror.
+        mirror: ObjectPath,
+        /// Which of its copies.
+        leg: u8,
+    },
+    /// A copy is being made equal again.
+    RebuildProgress {
+        /// The volume.
+        volume: VolumeUid,
+        /// The mirror.
+        mirror: ObjectPath,
+        /// Which of its copies.
+        leg: u8,
+        /// Bytes looked at so far.
+        done: u64,
+        /// Bytes to look at.
+        total: u64,
+        /// Bytes copied so far.
+        copied: u64,
+        /// Whether the copy counts again.
+        complete: bool,
+    },
+}
+
+impl From<Notice> for Event {
+    fn from(notice: Notice) -> Self {
+        match notice {
+            Notice::PlacementFault {
+                volume,
+                path,
+                disk,
+                units,
+            } => Event::PlacementFault {
+                volume,
+                object: path,
+                disk,
+                units,
+            },
+            Notice::DiskFailed { disk, fault } => Event::DiskFailed {
+                disk,
+                errno: fault.errno,
+            },
+            Notice::LegDropped {
+                volume,
+                mirror,
+                leg,
+            } => Event::LegDropped {
+                volume,
+                mirror,
+                leg,
+            },
+            Notice::Rebuild {
+                volume,
+                mirror,
+                leg,
+                done,
+                total,
+                copied,
+                complete,
+            } => {
+                let (done, total, copied) = (done.0, total.0, copied.0);
+                Event::RebuildProgress {
+                    volume,
+                    mirror,
+                    leg,
+                    done,
+                    total,
+                    copied,
+                    complete,
+                }
+            }
+        }
+    }
+}
