@@ -27,6 +27,13 @@ pub enum Event {
         /// The operating system's error number.
         errno: i32,
     },
+    /// A metadata block cannot be believed; what it maps is answered with errors.
+    Damaged {
+        /// The disk.
+        disk: DiskUid,
+        /// Which block, and what is wrong with it, in words.
+        what: String,
+    },
     /// A copy missed a write; the others know, durably.
     LegDropped {
         /// The volume.
@@ -73,6 +80,7 @@ impl From<Notice> for Event {
                 disk,
                 errno: fault.errno,
             },
+            Notice::Damaged { disk, what } => Event::Damaged { disk, what },
             Notice::LegDropped {
                 volume,
                 mirror,

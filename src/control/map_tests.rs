@@ -2,6 +2,7 @@
 
 use crate::map::{MAX_RANGES, MapPlace, MapState};
 use crate::*;
+use engine::io::CommandId;
 use engine::map as table;
 use engine::map::Entry;
 use layout::{Epoch, ObjectPath, VolumeUid};
@@ -21,9 +22,10 @@ impl Asked {
             volume,
             object: ObjectPath::ROOT,
         };
-        self.tables.apply(self.id, name, wire.try_into()?);
+        self.tables
+            .apply(CommandId(self.id), name, wire.try_into()?);
         let (answered, outcome) = self.tables.take_answers().next().unwrap();
-        assert_eq!(answered, self.id);
+        assert_eq!(answered, CommandId(self.id));
         Ok(map::response(outcome?))
     }
     fn refused(&mut self, volume: u8, wire: MapCommand) -> FailureKind {

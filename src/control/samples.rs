@@ -364,6 +364,10 @@ pub fn events(r: &mut Random) -> Vec<Event> {
             disk,
             errno: r.u32() as i32,
         },
+        Event::Damaged {
+            disk,
+            what: r.text(),
+        },
         Event::LegDropped {
             volume,
             mirror: object,

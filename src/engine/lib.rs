@@ -16,3 +16,4 @@ pub mod format;
 pub mod io;
 pub mod leaf;
 pub mod map;
+pub mod planted;

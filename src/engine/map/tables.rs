@@ -4,7 +4,8 @@
 //! refused command changed nothing. Invariant: `blocked` has a name for each command whose answer
 //! is still owed.
 
-use super::{CommandId, Entry, MapError, MapTable, State, Token, check_locations};
+use super::{Entry, MapError, MapTable, State, Token, check_locations};
+use crate::io::CommandId;
 use layout::{ObjectPath, VolumeUid};
 use std::collections::BTreeMap;
 use std::ops::Range;
