@@ -141,7 +141,17 @@ macro_rules! counter {
     ($(#[$doc:meta])* $name:ident, $int:ty) => {
         $(#[$doc])*
         #[derive(
-            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+            Clone,
+            Copy,
+            Debug,
+            Default,
+            PartialEq,
+            Eq,
+            PartialOrd,
+            Ord,
+            Hash,
+            Serialize,
+            Deserialize,
         )]
         #[serde(transparent)]
         pub struct $name(pub $int);
@@ -166,7 +176,8 @@ macro_rules! counter {
 }
 
 counter!(
-    /// Counts the versions of a layout, and of each object in it; storage refuses older ones (spec A4).
+    /// Counts the versions of a layout, and of each object in it; storage refuses older ones (spec
+    /// A4).
     Generation,
     u64
 );

@@ -1,17 +1,17 @@
 //! The store of one disk: which block of which object lies where, since when, and how that becomes
 //! durable.
 //!
-//! It plays the controller of the objects' mapping tables (spec M) inside the units that were granted
-//! to them: a write that faults on a zero entry gets a segment, one that must be tracked block by
-//! block gets a page.
+//! It plays the controller of the objects' mapping tables (spec M) inside the units that were
+//! granted to them: a write that faults on a zero entry gets a segment, one that must be tracked
+//! block by block gets a page.
 //!
 //! # What makes an answer safe
-//! - A write is answered when its data is on the disk and the change of metadata that it made, if any,
-//!   is in the volatile log: a crash of this process loses nothing that was answered.
-//! - A flush is answered when the disk was flushed and then the records of everything answered before
-//!   are in the journal, durably: a mapping is never durable before its data.
-//! - A segment that was given up is used again only when no older I/O runs on it and the record that
-//!   gave it up is durable.
+//! - A write is answered when its data is on the disk and the change of metadata that it made, if
+//!   any, is in the volatile log: a crash of this process loses nothing that was answered.
+//! - A flush is answered when the disk was flushed and then the records of everything answered
+//!   before are in the journal, durably: a mapping is never durable before its data.
+//! - A segment that was given up is used again only when no older I/O runs on it and the record
+//!   that gave it up is durable.
 //! - After an I/O error the store refuses everything until the disk is opened anew.
 
 mod alloc;
