@@ -69,9 +69,7 @@ uid!(
 );
 
 /// The name of a node.
-#[derive(
-    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct NodeName(pub String);
 
@@ -93,7 +91,10 @@ impl ObjectPath {
     /// The deepest tree there may be, in levels below the root.
     pub const MAX_DEPTH: usize = 7;
     /// The root of the tree.
-    pub const ROOT: ObjectPath = ObjectPath { depth: 0, steps: [0; Self::MAX_DEPTH] };
+    pub const ROOT: ObjectPath = ObjectPath {
+        depth: 0,
+        steps: [0; Self::MAX_DEPTH],
+    };
 
     /// The child with this index; `None` below the deepest level.
     #[must_use]
@@ -119,7 +120,10 @@ impl ObjectPath {
         let mut steps = [0; Self::MAX_DEPTH];
         steps.copy_from_slice(&b[1..]);
         let unused = steps.get(depth as usize..)?;
-        unused.iter().all(|s| *s == 0).then_some(ObjectPath { depth, steps })
+        unused
+            .iter()
+            .all(|s| *s == 0)
+            .then_some(ObjectPath { depth, steps })
     }
 }
 
@@ -142,11 +146,16 @@ impl fmt::Debug for ObjectPath {
 impl FromStr for ObjectPath {
     type Err = IdError;
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let bad = || IdError { text: text.to_owned(), what: "a path in a tree (/, /0, /0.1)" };
+        let bad = || IdError {
+            text: text.to_owned(),
+            what: "a path in a tree (/, /0, /0.1)",
+        };
         let steps = text.strip_prefix('/').ok_or_else(bad)?;
         let mut path = ObjectPath::ROOT;
         for step in steps.split('.').filter(|_| !steps.is_empty()) {
-            path = path.child(step.parse().map_err(|_| bad())?).ok_or_else(bad)?;
+            path = path
+                .child(step.parse().map_err(|_| bad())?)
+                .ok_or_else(bad)?;
         }
         Ok(path)
     }
@@ -160,7 +169,9 @@ impl Serialize for ObjectPath {
 
 impl<'de> Deserialize<'de> for ObjectPath {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+        String::deserialize(d)?
+            .parse()
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -33,8 +33,14 @@ impl Bytes {
     }
 }
 
-const SUFFIXES: [(&str, u32); 6] =
-    [("EiB", 60), ("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+const SUFFIXES: [(&str, u32); 6] = [
+    ("EiB", 60),
+    ("PiB", 50),
+    ("TiB", 40),
+    ("GiB", 30),
+    ("MiB", 20),
+    ("KiB", 10),
+];
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -65,14 +71,19 @@ pub struct SizeError {
 impl std::str::FromStr for Bytes {
     type Err = SizeError;
     fn from_str(text: &str) -> Result<Self, SizeError> {
-        let bad = |why| SizeError { text: text.to_owned(), why };
+        let bad = |why| SizeError {
+            text: text.to_owned(),
+            why,
+        };
         let t = text.trim();
         if t.starts_with('-') {
             return Err(bad("a size cannot be negative"));
         }
         let split = t.find(|c: char| !c.is_ascii_digit()).unwrap_or(t.len());
         let (digits, suffix) = t.split_at(split);
-        let n: u64 = digits.parse().map_err(|_| bad("it does not start with a whole number"))?;
+        let n: u64 = digits
+            .parse()
+            .map_err(|_| bad("it does not start with a whole number"))?;
         let suffix = suffix.trim().trim_end_matches('B');
         let shift = match suffix {
             "" => 0,
@@ -82,7 +93,9 @@ impl std::str::FromStr for Bytes {
                 .map(|(_, shift)| *shift)
                 .ok_or_else(|| bad("the unit is not one of Ki, Mi, Gi, Ti, Pi, Ei"))?,
         };
-        n.checked_mul(1u64 << shift).map(Bytes).ok_or_else(|| bad("it does not fit 64 bits"))
+        n.checked_mul(1u64 << shift)
+            .map(Bytes)
+            .ok_or_else(|| bad("it does not fit 64 bits"))
     }
 }
 
@@ -169,9 +182,13 @@ mod tests {
 
     #[test]
     fn sizes_print_and_parse() {
-        for (text, n) in
-            [("0", 0), ("4096", 4096), ("64 MiB", 64 << 20), ("64Mi", 64 << 20), ("2TiB", 2 << 40)]
-        {
+        for (text, n) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("64 MiB", 64 << 20),
+            ("64Mi", 64 << 20),
+            ("2TiB", 2 << 40),
+        ] {
             assert_eq!(text.parse::<Bytes>().unwrap(), Bytes(n), "{text}");
         }
         assert_eq!(Bytes(64 << 20).to_string(), "64 MiB");
