@@ -76,7 +76,6 @@ fn object_record() -> ObjectRecord {
         epoch: Epoch(8),
         held: vec![Epoch(2), Epoch(5), Epoch(7)],
         legs,
-        clean: false,
         owner_len: 9000,
         owner_crc: 0xdead_beef,
         dirty,
