@@ -5,11 +5,13 @@ use crate::refusal::Refusal;
 use crate::room::{Room, join};
 use layout::{Generation, Inventory, Kind, Layout, Object, ObjectPath};
 
-/// Plans that leaves get so many more units each, in one step: all of them or none, so that no copy of a mirror has room that
-/// another lacks. The promise stands already, so only an overcommitted disk can refuse.
+/// Plans that leaves get so many more units each, in one step: all of them or none, so that no copy
+/// of a mirror has room that another lacks. The promise stands already, so only an overcommitted
+/// disk can refuse.
 ///
 /// # Errors
-/// When a path is no leaf, a leaf would get more than it shows, or a disk has not got so many free units.
+/// When a path is no leaf, a leaf would get more than it shows, or a disk has not got so many free
+/// units.
 pub fn plan_extend(
     layout: &Layout,
     wanted: &[(ObjectPath, u32)],

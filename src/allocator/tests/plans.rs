@@ -12,7 +12,8 @@ use layout::{Disk, DiskUid, Health, Intent, Inventory, Kind, Layout, Level, Node
 
 const MIRROR: &str =
     "{mirror: {copies: 2, rules: [{separate: {by: enclosure}}], of: {extents: {}}}}";
-/// The source's example: a stripe of two mirrors; each copy within one enclosure, the copies of a mirror in different ones.
+/// The source's example: a stripe of two mirrors; each copy within one enclosure, the copies of a
+/// mirror in different ones.
 const SOURCE: &str = "{stripe: {columns: 2, unit: 1 MiB, of: {mirror: {copies: 2,
     rules: [{separate: {by: enclosure, strong: true}}],
     of: {extents: {rules: [{confine: {by: enclosure}}]}}}}}}";
@@ -159,7 +160,8 @@ fn a_leaf_is_split_only_where_it_must_and_may_be() {
 
 #[test]
 fn a_search_goes_back_on_its_choices() {
-    // The first column would best lie on d3, which is the only one large enough for a copy elsewhere.
+    // The first column would best lie on d3, which is the only one large enough for a copy
+    // elsewhere.
     let i = &mut inventory(vec![
         disk(1, "n", "a", 5),
         disk(2, "n", "a", 5),
@@ -209,7 +211,8 @@ fn a_refusal_says_what_is_missing_in_numbers() {
 
 #[test]
 fn a_search_that_gives_up_says_so() {
-    // Ten copies of five units each, on disks that are all different: no single disk suffices, and pairs are many.
+    // Ten copies of five units each, on disks that are all different: no single disk suffices, and
+    // pairs are many.
     let i = inventory(
         (1..40)
             .map(|n| disk(n, "n", &n.to_string(), 40 + u32::from(n)))
