@@ -422,10 +422,10 @@ impl Store {
                 self.pages.set_in_flight(BTreeSet::new());
                 self.shrink_pages();
                 self.ready.extend(self.stalled.drain(..));
-                if self.closed_at(tail) {
-                    if let Some(token) = self.closing.take() {
-                        sink.end(token, Ok(Outcome::Ok));
-                    }
+                if self.closed_at(tail)
+                    && let Some(token) = self.closing.take()
+                {
+                    sink.end(token, Ok(Outcome::Ok));
                 }
                 self.commit_wanted |= self.closing.is_some();
             }

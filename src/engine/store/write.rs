@@ -199,7 +199,7 @@ impl Store {
         };
         let tracked = !self.object(slot).record.held.is_empty();
         let whole = count == self.geometry().segment_blocks;
-        if entry.is_paged() && !(whole && !tracked) {
+        if entry.is_paged() && (tracked || !whole) {
             let Some(page) = self.page_for(id, physical, sink) else {
                 return;
             };
