@@ -67,6 +67,12 @@ pub enum Refusal {
         units: u64,
         free: u64,
     },
+    #[error("{at} lies on disk '{disk}', which is {health}: nothing is granted there")]
+    DiskDown {
+        at: ObjectPath,
+        disk: String,
+        health: Health,
+    },
     #[error("the layout's generation is used up")]
     Generations,
 }

@@ -79,7 +79,7 @@ impl fmt::Display for Shortage {
             } => {
                 write!(
                     f,
-                    "{at} needs {needed} free{on}; all disks it may use have {free}"
+                    "{at} needs {needed} free{on}; the disks it may use have {free} in all"
                 )
             }
             Shortage::Together { on } => {
