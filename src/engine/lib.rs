@@ -12,5 +12,6 @@
 //! - `map` is the mapping table, `format` the bytes on disk.
 
 pub mod disk;
+pub mod format;
 pub mod io;
 pub mod leaf;

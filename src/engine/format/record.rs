@@ -1,0 +1,287 @@
+//! One change of one metadata block, as it stands in the journal and in the volatile log.
+//!
+//! ```text
+//! kind u8, then
+//!  1 image    address [5] │ block [4096]              the block is this
+//!  2 mark     slot u16 │ which u8 (0 dirty, 1 resync) │ on u8 │ region u32
+//!  3 segment  segment u32 │ descriptor [16]           in its unit's header
+//!  4 page     segment u32 │ logical u32 │ valid u8 │ birth u32     the page is new, all alike
+//!  5 blocks   segment u32 │ first u16 │ count u16 │ valid u8 │ birth u32   in the page
+//! address: kind u8 (1 object, 2 owner, 3 header, 4 page) │ number u32 (owner: slot | part << 16)
+//! ```
+//! Every record sets, none adds: done twice it gives the same. A record says what it changes without
+//! looking at anything else, so replay needs no order between blocks.
+
+use super::header::{DESCRIPTOR, Descriptor};
+use super::{BLOCK, MetaAddr, u16_at, u32_at};
+use layout::Epoch;
+
+/// A change of one metadata block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// The block's whole content.
+    Image {
+        /// Which block.
+        addr: MetaAddr,
+        /// Its content, one block long.
+        block: Vec<u8>,
+    },
+    /// A mark of a region of an object.
+    Mark {
+        /// The object.
+        slot: u16,
+        /// Which mark.
+        mark: Mark,
+        /// Set or cleared.
+        on: bool,
+        /// The region.
+        region: u32,
+    },
+    /// What a segment of the disk holds.
+    Segment {
+        /// The segment, counted over all units.
+        segment: u32,
+        /// What it holds.
+        descriptor: Descriptor,
+    },
+    /// A page begins, every block alike.
+    Page {
+        /// The segment of the disk.
+        segment: u32,
+        /// The object's segment.
+        logical: u32,
+        /// Whether the blocks hold data.
+        valid: bool,
+        /// Since when.
+        birth: Epoch,
+    },
+    /// Blocks of a page change.
+    Blocks {
+        /// The segment of the disk.
+        segment: u32,
+        /// The first block.
+        first: u16,
+        /// How many.
+        count: u16,
+        /// Whether they hold data.
+        valid: bool,
+        /// Since when.
+        birth: Epoch,
+    },
+}
+
+/// The marks of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// It is being written.
+    Dirty,
+    /// The legs may differ in it.
+    Resync,
+}
+
+/// A record that cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// It ends too soon.
+    #[error("a record is cut short")]
+    Short,
+    /// Its kind, or a field of it, holds what it cannot hold.
+    #[error("a record's {field} holds {value}")]
+    Field {
+        /// Which.
+        field: &'static str,
+        /// What.
+        value: u32,
+    },
+}
+
+impl Record {
+    /// Appends the bytes that stand for it.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Record::Image { addr, block } => {
+                assert_eq!(block.len(), BLOCK, "an image is one block");
+                let (kind, number) = match *addr {
+                    MetaAddr::Object(slot) => (1, u32::from(slot)),
+                    MetaAddr::Owner(slot, part) => (2, u32::from(slot) | u32::from(part) << 16),
+                    MetaAddr::Header(unit) => (3, unit),
+                    MetaAddr::Page(segment) => (4, segment),
+                };
+                out.extend_from_slice(&[1, kind]);
+                out.extend_from_slice(&number.to_le_bytes());
+                out.extend_from_slice(block);
+            }
+            Record::Mark {
+                slot,
+                mark,
+                on,
+                region,
+            } => {
+                out.push(2);
+                out.extend_from_slice(&slot.to_le_bytes());
+                out.extend_from_slice(&[(*mark == Mark::Resync).into(), (*on).into()]);
+                out.extend_from_slice(&region.to_le_bytes());
+            }
+            Record::Segment {
+                segment,
+                descriptor,
+            } => {
+                out.push(3);
+                out.extend_from_slice(&segment.to_le_bytes());
+                out.extend_from_slice(&descriptor.encode());
+            }
+            Record::Page {
+                segment,
+                logical,
+                valid,
+                birth,
+            } => {
+                out.push(4);
+                out.extend_from_slice(&segment.to_le_bytes());
+                out.extend_from_slice(&logical.to_le_bytes());
+                out.push((*valid).into());
+                out.extend_from_slice(&birth.0.to_le_bytes());
+            }
+            Record::Blocks {
+                segment,
+                first,
+                count,
+                valid,
+                birth,
+            } => {
+                out.push(5);
+                out.extend_from_slice(&segment.to_le_bytes());
+                out.extend_from_slice(&first.to_le_bytes());
+                out.extend_from_slice(&count.to_le_bytes());
+                out.push((*valid).into());
+                out.extend_from_slice(&birth.0.to_le_bytes());
+            }
+        }
+    }
+
+    /// Reads one record from the front of `bytes`, which it shortens.
+    ///
+    /// # Errors
+    /// A record that cannot be; `bytes` is then of no use.
+    pub fn decode(bytes: &mut &[u8]) -> Result<Self, RecordError> {
+        let kind = take(bytes, 1)?[0];
+        match kind {
+            1 => Self::decode_image(bytes),
+            2 => {
+                let b = take(bytes, 8)?;
+                let mark = if flag(b[2], "mark")? {
+                    Mark::Resync
+                } else {
+                    Mark::Dirty
+                };
+                let (slot, on, region) = (u16_at(b, 0), flag(b[3], "mark's state")?, u32_at(b, 4));
+                Ok(Record::Mark {
+                    slot,
+                    mark,
+                    on,
+                    region,
+                })
+            }
+            3 => {
+                let b = take(bytes, 4 + DESCRIPTOR)?;
+                let bad = RecordError::Field {
+                    field: "kind of segment",
+                    value: b[4].into(),
+                };
+                let descriptor = Descriptor::decode(&b[4..]).map_err(|_| bad)?;
+                Ok(Record::Segment {
+                    segment: u32_at(b, 0),
+                    descriptor,
+                })
+            }
+            4 => {
+                let b = take(bytes, 13)?;
+                Ok(Record::Page {
+                    segment: u32_at(b, 0),
+                    logical: u32_at(b, 4),
+                    valid: flag(b[8], "validity")?,
+                    birth: Epoch(u32_at(b, 9)),
+                })
+            }
+            5 => {
+                let b = take(bytes, 13)?;
+                let (first, count) = (u16_at(b, 4), u16_at(b, 6));
+                if u32::from(first) + u32::from(count) > 256 {
+                    return Err(RecordError::Field {
+                        field: "block count",
+                        value: count.into(),
+                    });
+                }
+                Ok(Record::Blocks {
+                    segment: u32_at(b, 0),
+                    first,
+                    count,
+                    valid: flag(b[8], "validity")?,
+                    birth: Epoch(u32_at(b, 9)),
+                })
+            }
+            other => Err(RecordError::Field {
+                field: "kind",
+                value: other.into(),
+            }),
+        }
+    }
+
+    fn decode_image(bytes: &mut &[u8]) -> Result<Self, RecordError> {
+        let b = take(bytes, 5)?;
+        let number = u32_at(b, 1);
+        let bad = RecordError::Field {
+            field: "address",
+            value: number,
+        };
+        let addr = match b[0] {
+            1 => MetaAddr::Object(u16::try_from(number).map_err(|_| bad)?),
+            2 => MetaAddr::Owner(number as u16, u8::try_from(number >> 16).map_err(|_| bad)?),
+            3 => MetaAddr::Header(number),
+            4 => MetaAddr::Page(number),
+            other => {
+                return Err(RecordError::Field {
+                    field: "address",
+                    value: other.into(),
+                });
+            }
+        };
+        Ok(Record::Image {
+            addr,
+            block: take(bytes, BLOCK)?.to_vec(),
+        })
+    }
+}
+
+fn flag(byte: u8, field: &'static str) -> Result<bool, RecordError> {
+    match byte {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(RecordError::Field {
+            field,
+            value: other.into(),
+        }),
+    }
+}
+
+fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Result<&'a [u8], RecordError> {
+    let (head, rest) = bytes.split_at_checked(n).ok_or(RecordError::Short)?;
+    *bytes = rest;
+    Ok(head)
+}
+
+/// Feeds any bytes to the decoder; what it accepts must encode to the same bytes.
+pub fn fuzz_one(data: &[u8]) {
+    let mut rest = data;
+    while !rest.is_empty() {
+        let before = rest;
+        let Ok(record) = Record::decode(&mut rest) else {
+            return;
+        };
+        let mut again = Vec::new();
+        record.encode(&mut again);
+        let mut check = again.as_slice();
+        assert_eq!(Record::decode(&mut check), Ok(record));
+        assert!(check.is_empty() && again.len() == before.len() - rest.len());
+    }
+}
