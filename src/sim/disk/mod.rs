@@ -5,7 +5,6 @@
 //!   or, where the disk is so set, from its completion: a device orders nothing that runs at once.
 //! - A flush makes durable exactly the writes that had *completed when it was issued*.
 //! - A write with `fua` is durable at its own completion, alone.
-//! - A trim leaves zeros or the old content, whichever the disk likes.
 //! - A power cut keeps, drops or tears each pending write, sector by sector; nothing outside a
 //!   written range changes.
 //! - A flush may fail once: what it would have covered is gone, and the next flush succeeds.
@@ -266,16 +265,6 @@ impl SimDisk {
         }
     }
 
-    /// Trims blocks: each reads as zeros or as before.
-    pub fn trim(&mut self, block: u64, count: u64, rng: &mut Rng) {
-        for b in block..block + count {
-            if !self.dead && rng.chance(1, 2) {
-                let id = self.start_write(b, SmallVec::from_iter([Content::Zero]), false);
-                assert!(self.end_write(id).is_ok(), "only a dead disk refuses");
-            }
-        }
-    }
-
     /// Issues a flush.
     pub fn start_flush(&mut self) -> FlushPoint {
         FlushPoint(self.tick())
@@ -385,6 +374,11 @@ impl SimDisk {
     /// After so many more synchronous calls the power fails: all later ones are errors.
     pub fn cut_after(&mut self, calls: u64) {
         self.calls_left = Some(calls);
+    }
+
+    /// The power stays on after all.
+    pub fn cut_never(&mut self) {
+        self.calls_left = None;
     }
 
     fn call(&mut self, offset: u64, len: usize) -> Result<(u64, u64), IoFault> {

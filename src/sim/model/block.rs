@@ -123,12 +123,11 @@ impl Block {
         true
     }
 
-    pub fn power_cut(&mut self, flushed: Moment, now: Moment, garbage: bool) {
+    pub fn lose_unflushed(&mut self, flushed: Moment, now: Moment, garbage: bool) {
         self.candidates.retain(|c| !c.buried && c.died > flushed);
         let open = self.candidates.len() > 1;
         for c in &mut self.candidates {
             c.died = FOR_EVER;
-            c.settled = c.settled.min(now);
         }
         if garbage && open {
             let mut junk = Candidate::new(Stamp::GARBAGE, now);

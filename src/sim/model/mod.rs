@@ -197,15 +197,19 @@ impl Volume {
         }
     }
 
-    /// The power failed, or a disk lost what it had not made durable: everything that was alive at
-    /// or after the last answered flush may be there again; with `garbage`, random bytes too where a
-    /// write was not flushed.
+    /// The power failed: nobody will answer what is in flight, and see [`Volume::lose_unflushed`].
     pub fn power_cut(&mut self, garbage: bool) {
+        self.process_crash(|_| false);
+        self.lose_unflushed(garbage);
+    }
+
+    /// What was not made durable may be gone: everything that was alive at or after the last answered
+    /// flush may be there again; with `garbage`, random bytes too where a write was not flushed.
+    pub fn lose_unflushed(&mut self, garbage: bool) {
         let now = self.tick();
-        self.reads.clear();
         let flushed = self.flushed;
         for block in &mut self.blocks {
-            block.power_cut(flushed, now, garbage);
+            block.lose_unflushed(flushed, now, garbage);
         }
     }
 
