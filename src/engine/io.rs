@@ -128,11 +128,6 @@ pub enum IoKind {
     },
     /// Everything completed before this was issued becomes durable.
     Flush,
-    /// The device may forget the range; best effort, content undefined afterwards.
-    Trim {
-        /// Bytes.
-        len: u64,
-    },
 }
 
 /// How an I/O ended.
@@ -288,6 +283,13 @@ pub enum Notice {
         disk: DiskUid,
         /// What it answered.
         fault: IoFault,
+    },
+    /// A metadata block cannot be believed; what it maps is answered with errors.
+    Damaged {
+        /// The disk.
+        disk: DiskUid,
+        /// Which block, and what is wrong with it.
+        what: String,
     },
     /// A copy missed a write; the others know, durably.
     LegDropped {

@@ -15,3 +15,4 @@ pub mod disk;
 pub mod format;
 pub mod io;
 pub mod leaf;
+pub mod planted;

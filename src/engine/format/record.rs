@@ -7,13 +7,14 @@
 //!  3 segment  segment u32 │ descriptor [16]           in its unit's header
 //!  4 page     segment u32 │ logical u32 │ valid u8 │ birth u32     the page is new, all alike
 //!  5 blocks   segment u32 │ first u16 │ count u16 │ valid u8 │ birth u32   in the page
+//!  6 term     term u64                               in the superblock
 //! address: kind u8 (1 object, 2 owner, 3 header, 4 page) │ number u32 (owner: slot | part << 16)
 //! ```
 //! Every record sets, none adds: done twice it gives the same. A record says what it changes without
 //! looking at anything else, so replay needs no order between blocks.
 
 use super::header::{DESCRIPTOR, Descriptor};
-use super::{BLOCK, MetaAddr, u16_at, u32_at};
+use super::{BLOCK, MetaAddr, u16_at, u32_at, u64_at};
 use layout::Epoch;
 
 /// A change of one metadata block.
@@ -68,6 +69,8 @@ pub enum Record {
         /// Since when.
         birth: Epoch,
     },
+    /// The highest leader's term that was seen.
+    Term(u64),
 }
 
 /// The marks of a region.
@@ -155,6 +158,10 @@ impl Record {
                 out.extend_from_slice(&count.to_le_bytes());
                 out.push((*valid).into());
                 out.extend_from_slice(&birth.0.to_le_bytes());
+            }
+            Record::Term(term) => {
+                out.push(6);
+                out.extend_from_slice(&term.to_le_bytes());
             }
         }
     }
