@@ -22,6 +22,6 @@ pub fn check<S>(
         return Ok(again);
     }
     let difference = first.lines().zip(second.lines()).find(|(a, b)| a != b);
-    let (a, b) = difference.unwrap_or((first, second));
+    let (a, b) = difference.unwrap_or((first, &second));
     Err(broken(format!("the first recovery gave {a}, the second {b}")))
 }

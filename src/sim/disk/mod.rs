@@ -119,6 +119,11 @@ impl SimDisk {
         }
     }
 
+    /// How it behaves.
+    pub fn habits(&self) -> Habits {
+        self.habits
+    }
+
     /// Whether the range is a whole number of blocks within the disk.
     pub fn holds(&self, offset: u64, len: u64) -> bool {
         let block = BLOCK as u64;

@@ -8,6 +8,8 @@ mod finish;
 mod io;
 mod operator;
 mod requests;
+#[cfg(test)]
+mod tests;
 
 use crate::checkers::{Loss, Violation, io_is_sane};
 use crate::content::Content;
