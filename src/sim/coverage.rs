@@ -31,3 +31,27 @@ impl Coverage {
         self.counts.get(what).copied().unwrap_or_default()
     }
 }
+
+/// Every transition that a large run must go through.
+pub const TRANSITIONS: &[&str] = &[
+    "answer: attach",
+    "answer: delete",
+    "answer: detach",
+    "answer: discard",
+    "answer: error",
+    "answer: flush",
+    "answer: grant",
+    "answer: no space",
+    "answer: read",
+    "answer: refuse",
+    "answer: write",
+    "answer: write with fua",
+    "answer: write zeroes",
+    "crash: power",
+    "crash: process",
+    "disk: answered with an error",
+    "disk: repaired",
+    "notice: placement fault",
+    "recovery: cut short",
+    "recovery: twice",
+];

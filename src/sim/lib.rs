@@ -9,6 +9,7 @@
 //!
 //! Test-only: nothing of the product depends on it.
 
+pub mod batch;
 pub mod checkers;
 pub mod content;
 pub mod coverage;
@@ -16,6 +17,7 @@ pub mod disk;
 pub mod event_log;
 pub mod model;
 pub mod rng;
+pub mod one_disk;
 pub mod run;
 pub mod swarm;
 pub mod system;

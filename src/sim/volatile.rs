@@ -38,8 +38,8 @@ impl VolatileLog {
         enough
     }
 
-    /// The power fails.
-    pub fn power_cut(&mut self) {
+    /// Nothing of it is needed any more, or the power failed.
+    pub fn clear(&mut self) {
         self.bytes.clear();
     }
 }
@@ -57,7 +57,7 @@ mod tests {
         assert!(log.trim(2));
         assert!(log.bytes().starts_with(b"c"));
         assert!(!log.trim(100));
-        log.power_cut();
+        log.clear();
         assert!(log.bytes().is_empty());
     }
 }

@@ -59,14 +59,14 @@ impl<S: System> World<S> {
             self.coverage.hit("crash: power");
             self.power_cut();
         }
-        if !resend {
-            self.requests.clear();
-        }
         self.open()?;
         self.start_again()
     }
 
     fn process_crash(&mut self, resend: bool) {
+        if !resend {
+            self.requests.clear();
+        }
         for drive in &mut self.drives {
             drive.disk.process_crash(&mut self.rng);
         }
@@ -79,9 +79,10 @@ impl<S: System> World<S> {
     }
 
     fn power_cut(&mut self) {
+        self.requests.clear();
         for drive in &mut self.drives {
             drive.disk.power_cut(&mut self.rng);
-            drive.log.power_cut();
+            drive.log.clear();
         }
         let garbage = self.swarm.habits.tear == Tear::Garbage;
         for volume in self.volumes.values_mut() {

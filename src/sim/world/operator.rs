@@ -36,7 +36,7 @@ pub(crate) fn disk_blocks(swarm: &Swarm) -> u64 {
     let g = &swarm.geometry;
     let unit = u64::from(g.unit_segments) * u64::from(g.segment_blocks + 1) + 1;
     let fixed = 16 + 4 * u64::from(g.slots) + u64::from(g.journal_blocks);
-    fixed + u64::from(g.segment_blocks) + u64::from(swarm.units) * unit
+    fixed + u64::from(swarm.units + 1) * unit
 }
 
 impl Operator {
