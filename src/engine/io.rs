@@ -291,6 +291,21 @@ pub enum Notice {
         /// Which block, and what is wrong with it.
         what: String,
     },
+    /// An I/O met a state of its map entry that the store did not make (spec M3); it waits.
+    MapFault {
+        /// The volume.
+        volume: VolumeUid,
+        /// The leaf.
+        path: ObjectPath,
+        /// The name of the fault, for the answer.
+        fault: u64,
+        /// The segment of the leaf.
+        segment: u32,
+        /// Whether it is a write.
+        write: bool,
+        /// The state that stopped it.
+        state: crate::map::State,
+    },
     /// A copy missed a write; the others know, durably.
     LegDropped {
         /// The volume.

@@ -15,4 +15,6 @@ pub mod disk;
 pub mod format;
 pub mod io;
 pub mod leaf;
+pub mod map;
 pub mod planted;
+pub mod store;

@@ -141,7 +141,7 @@ impl Swarm {
                 segment_blocks: 8,
                 unit_segments: 4,
                 slots: 16,
-                journal_blocks: [32, 40, 64, 256][rng.index(4)],
+                journal_blocks: [64, 72, 100, 256][rng.index(4)],
             },
             units: rng.range(6, 40) as u32,
             habits,

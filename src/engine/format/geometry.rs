@@ -58,9 +58,9 @@ pub struct GeometryChoice {
 
 impl GeometryChoice {
     /// What suits a disk of this many bytes: segments of 1 MiB, units of 64 MiB, a journal of 4 to
-    /// 64 MiB, 64 to 1,024 objects.
+    /// 32 MiB, 64 to 1,024 objects.
     pub fn for_size(size: u64) -> Self {
-        let gib = size >> 30;
+        let gib = (size >> 30).min(1 << 20);
         GeometryChoice {
             segment_blocks: 256,
             unit_segments: 64,
@@ -69,11 +69,7 @@ impl GeometryChoice {
                 64..1024 => 256,
                 _ => 1024,
             },
-            journal_blocks: match gib {
-                0..64 => 1 << 10,
-                64..1024 => 1 << 12,
-                _ => 1 << 14,
-            },
+            journal_blocks: (gib as u32 * 512).clamp(1 << 10, 1 << 13),
         }
     }
 }
@@ -147,11 +143,11 @@ impl Geometry {
         if !(1..=4096).contains(&self.slots) {
             return bad("object slots", self.slots.into(), "from 1 to 4,096");
         }
-        if !(32..=1 << 20).contains(&self.journal_blocks) {
+        if !(64..=1 << 20).contains(&self.journal_blocks) {
             return bad(
                 "journal blocks",
                 self.journal_blocks.into(),
-                "from 32 to 1,048,576",
+                "from 64 to 1,048,576",
             );
         }
         // A map entry names a segment of the disk in 27 bits.

@@ -8,13 +8,18 @@
 //!  4 page     segment u32 │ logical u32 │ valid u8 │ birth u32     the page is new, all alike
 //!  5 blocks   segment u32 │ first u16 │ count u16 │ valid u8 │ birth u32   in the page
 //!  6 term     term u64                               in the superblock
+//!  7 legs     slot u16 │ generation u64 │ stale u16 │ blank u16 │ since [8] u32
+//!  8 epochs   slot u16 │ running u32 │ count u8 │ held [count] u32
+//!  9 unequal  slot u16      every dirty region of the object is one to resync too
 //! address: kind u8 (1 object, 2 owner, 3 header, 4 page) │ number u32 (owner: slot | part << 16)
 //! ```
 //! Every record sets, none adds: done twice it gives the same. A record says what it changes without
 //! looking at anything else, so replay needs no order between blocks.
 
 use super::header::{DESCRIPTOR, Descriptor};
+use super::object::HELD;
 use super::{BLOCK, MetaAddr, u16_at, u32_at, u64_at};
+use crate::leaf::LegsRecord;
 use layout::Epoch;
 
 /// A change of one metadata block.
@@ -71,6 +76,27 @@ pub enum Record {
     },
     /// The highest leader's term that was seen.
     Term(u64),
+    /// What is known of the mirror above an object.
+    Legs {
+        /// The object.
+        slot: u16,
+        /// What is known.
+        legs: LegsRecord,
+    },
+    /// The epochs of an object.
+    Epochs {
+        /// The object.
+        slot: u16,
+        /// The one that is running.
+        running: Epoch,
+        /// Those that are held, ascending, at most [`HELD`].
+        held: Vec<Epoch>,
+    },
+    /// In every dirty region of the object the legs may differ.
+    Unequal {
+        /// The object.
+        slot: u16,
+    },
 }
 
 /// The marks of a region.
@@ -163,6 +189,33 @@ impl Record {
                 out.push(6);
                 out.extend_from_slice(&term.to_le_bytes());
             }
+            Record::Legs { slot, legs } => {
+                out.push(7);
+                out.extend_from_slice(&slot.to_le_bytes());
+                out.extend_from_slice(&legs.generation.to_le_bytes());
+                out.extend_from_slice(&legs.stale.to_le_bytes());
+                out.extend_from_slice(&legs.blank.to_le_bytes());
+                legs.since
+                    .iter()
+                    .for_each(|e| out.extend_from_slice(&e.0.to_le_bytes()));
+            }
+            Record::Epochs {
+                slot,
+                running,
+                held,
+            } => {
+                assert!(held.len() <= HELD, "at most {HELD} epochs are held");
+                out.push(8);
+                out.extend_from_slice(&slot.to_le_bytes());
+                out.extend_from_slice(&running.0.to_le_bytes());
+                out.push(held.len() as u8);
+                held.iter()
+                    .for_each(|e| out.extend_from_slice(&e.0.to_le_bytes()));
+            }
+            Record::Unequal { slot } => {
+                out.push(9);
+                out.extend_from_slice(&slot.to_le_bytes());
+            }
         }
     }
 
@@ -227,11 +280,54 @@ impl Record {
                     birth: Epoch(u32_at(b, 9)),
                 })
             }
+            6 => Ok(Record::Term(u64_at(take(bytes, 8)?, 0))),
+            7 => Self::decode_legs(bytes),
+            8 => Self::decode_epochs(bytes),
+            9 => Ok(Record::Unequal {
+                slot: u16_at(take(bytes, 2)?, 0),
+            }),
             other => Err(RecordError::Field {
                 field: "kind",
                 value: other.into(),
             }),
         }
+    }
+
+    fn decode_legs(bytes: &mut &[u8]) -> Result<Self, RecordError> {
+        let b = take(bytes, 14 + 4 * LegsRecord::LEGS)?;
+        let mut legs = LegsRecord {
+            generation: u64_at(b, 2),
+            stale: u16_at(b, 10),
+            blank: u16_at(b, 12),
+            ..LegsRecord::default()
+        };
+        for (i, since) in legs.since.iter_mut().enumerate() {
+            *since = Epoch(u32_at(b, 14 + 4 * i));
+        }
+        Ok(Record::Legs {
+            slot: u16_at(b, 0),
+            legs,
+        })
+    }
+
+    fn decode_epochs(bytes: &mut &[u8]) -> Result<Self, RecordError> {
+        let b = take(bytes, 7)?;
+        let (slot, running, count) = (u16_at(b, 0), Epoch(u32_at(b, 2)), usize::from(b[6]));
+        if count > HELD {
+            return Err(RecordError::Field {
+                field: "held count",
+                value: count as u32,
+            });
+        }
+        let held = take(bytes, 4 * count)?
+            .chunks_exact(4)
+            .map(|e| Epoch(u32_at(e, 0)))
+            .collect();
+        Ok(Record::Epochs {
+            slot,
+            running,
+            held,
+        })
     }
 
     fn decode_image(bytes: &mut &[u8]) -> Result<Self, RecordError> {

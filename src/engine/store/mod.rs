@@ -26,7 +26,8 @@ mod pages;
 mod replay;
 mod write;
 
-pub use open::{OpenError, OpenMode, format};
+pub use grant::Grant;
+pub use open::{Format, FormatError, OpenError, format, owner_text, read_superblock};
 
 use crate::format::superblock::Superblock;
 use crate::format::{Geometry, MetaAddr};
@@ -71,7 +72,10 @@ pub struct Config {
 impl Default for Config {
     /// 32,768 pages: some 40 MB.
     fn default() -> Self {
-        Config { pages: 1 << 15, planted: Planted::default() }
+        Config {
+            pages: 1 << 15,
+            planted: Planted::default(),
+        }
     }
 }
 
@@ -121,7 +125,11 @@ pub struct Store {
     /// Chunks that wait until records may be written again.
     stalled: VecDeque<ChunkId>,
     freed: Vec<Freed>,
+    /// One of them can be used again.
+    freed_now: bool,
     grants: VecDeque<grant::Granting>,
+    /// The call that waits for the store to be closed.
+    closing: Option<Token>,
     failed: Option<IoFault>,
 }
 
@@ -153,7 +161,12 @@ impl Store {
 
     fn start(&mut self, io: Io, offset: u64, kind: IoKind, sink: &mut Sink<'_>) {
         let id = IoId(u64::from(self.index.0) << 48 | self.ios.insert(io) as u64);
-        sink.out.push(Effect::Io { id, disk: self.index, offset, kind });
+        sink.out.push(Effect::Io {
+            id,
+            disk: self.index,
+            offset,
+            kind,
+        });
     }
 
     /// An I/O ended.
@@ -201,15 +214,28 @@ impl Store {
             return;
         }
         self.failed = Some(fault);
-        sink.out.push(Effect::Notice(Notice::DiskFailed { disk: self.disk(), fault }));
+        sink.out.push(Effect::Notice(Notice::DiskFailed {
+            disk: self.disk(),
+            fault,
+        }));
         let waiting = std::mem::take(&mut self.waiters);
         let committing = self.commit.abandon();
         let granting = self.grants.drain(..).map(|g| g.token).collect::<Vec<_>>();
-        for token in waiting.into_iter().chain(committing).chain(granting) {
+        let closing = self.closing.take();
+        for token in waiting
+            .into_iter()
+            .chain(committing)
+            .chain(granting)
+            .chain(closing)
+        {
             sink.end(token, Err(LeafError::DiskFailed));
         }
         // What runs comes back by itself; what waits is woken, and finds the store failed.
-        let waiting = self.chunks.iter().filter(|(_, c)| c.ios == 0).map(|(id, _)| id);
+        let waiting = self
+            .chunks
+            .iter()
+            .filter(|(_, c)| c.ios == 0)
+            .map(|(id, _)| id);
         self.ready = waiting.collect();
         self.stalled.clear();
         self.pages.forget_waiters();

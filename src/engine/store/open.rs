@@ -229,7 +229,7 @@ impl Store {
         volatile: &[u8],
         config: Config,
     ) -> Result<Store, OpenError> {
-        let mut superblock = read_superblock(disk)?;
+        let superblock = read_superblock(disk)?;
         superblock.writable().map_err(OpenError::Superblock)?;
         if let Some(expected) = expected.filter(|e| *e != superblock.disk) {
             return Err(OpenError::OtherDisk {
