@@ -80,8 +80,8 @@ pub struct LegsRecord {
     pub generation: u64,
     /// One bit per leg that missed a write and may not be read.
     pub stale: u16,
-    /// For each leg that is stale: it holds everything up to and including this epoch, the blocks of
-    /// regions to resync aside. `Epoch(0)` with [`LegsRecord::blank`] set: it holds nothing.
+    /// For each leg that is stale: it holds everything up to and including this epoch, the blocks
+    /// of regions to resync aside. `Epoch(0)` with [`LegsRecord::blank`] set: it holds nothing.
     pub since: [Epoch; LegsRecord::LEGS],
     /// One bit per stale leg that holds nothing yet (a new disk).
     pub blank: u16,
@@ -116,18 +116,19 @@ pub trait Leaves {
     fn flush(&mut self, disk: DiskIndex, token: Token);
     /// Marks regions as being written (`dirty`), durable when done.
     fn mark_dirty(&mut self, leaf: LeafId, region: u32, token: Token);
-    /// Forgets the mark of a region: all legs hold the same there, durably. Lazy: durable some time.
+    /// Forgets the mark of a region: all legs hold the same there, durably. Lazy: durable some
+    /// time.
     fn clear_dirty(&mut self, leaf: LeafId, region: u32);
     /// Replaces the record about the mirror above, and the set of regions whose legs may differ,
     /// durable when done.
     fn set_legs(&mut self, leaf: LeafId, legs: LegsRecord, token: Token);
-    /// Marks every dirty region as one to resync (the legs may differ there), or one as equal again.
-    /// Durable with the next flush.
+    /// Marks every dirty region as one to resync (the legs may differ there), or one as equal
+    /// again. Durable with the next flush.
     fn resync_dirty(&mut self, leaf: LeafId);
     /// The legs are equal again in this region. Durable with the next flush.
     fn clear_resync(&mut self, leaf: LeafId, region: u32);
-    /// Ends the current epoch `e`, holds it (changes after it are told apart from now on) and returns
-    /// it. Durable with the next flush or `set_legs`.
+    /// Ends the current epoch `e`, holds it (changes after it are told apart from now on) and
+    /// returns it. Durable with the next flush or `set_legs`.
     fn cut_epoch(&mut self, leaf: LeafId) -> Epoch;
     /// Nobody needs to know any more what changed after `epoch`.
     fn release_epoch(&mut self, leaf: LeafId, epoch: Epoch);

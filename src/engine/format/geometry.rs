@@ -75,6 +75,8 @@ impl GeometryChoice {
 }
 
 const OBJECTS_AT: u64 = 16;
+/// Most segments on a disk: a map entry names one in 27 bits.
+const MOST_SEGMENTS: u64 = 1 << 27;
 /// Blocks in an object slot: the record and three parts of the owner text.
 pub const SLOT_BLOCKS: u64 = 4;
 
@@ -97,11 +99,12 @@ impl Geometry {
         if g.size < least {
             return Err(GeometryError::TooSmall { size, least });
         }
-        // A unit costs its data, a header and its page slots; alignment may cost a segment more.
+        // A unit costs its data, a header and its page slots. Alignment may give or take a segment,
+        // so one unit more is tried.
         let per_unit = g.unit_blocks() + 1 + u64::from(g.unit_segments);
         let room = (g.size - least) / BLOCK as u64;
-        let most = u64::from(u32::MAX / g.unit_segments / 2);
-        g.units = u32::try_from((1 + room / per_unit).min(most)).unwrap_or(u32::MAX);
+        let most = MOST_SEGMENTS / u64::from(g.unit_segments);
+        g.units = u32::try_from((2 + room / per_unit).min(most)).unwrap_or(u32::MAX);
         while g.end() > g.size {
             g.units -= 1;
         }
@@ -131,6 +134,9 @@ impl Geometry {
                 bounds,
             })
         };
+        if !self.size.is_multiple_of(BLOCK as u64) {
+            return bad("size", self.size, "a multiple of 4,096");
+        }
         let pow2 = |n: u32, most| n.is_power_of_two() && (2..=most).contains(&n);
         if !pow2(self.segment_blocks, 256) {
             let n = self.segment_blocks.into();
@@ -150,9 +156,8 @@ impl Geometry {
                 "from 64 to 1,048,576",
             );
         }
-        // A map entry names a segment of the disk in 27 bits.
         let segments = u64::from(self.units) * u64::from(self.unit_segments);
-        if self.units == 0 || segments > 1 << 27 {
+        if self.units == 0 || segments > MOST_SEGMENTS {
             return bad(
                 "units",
                 self.units.into(),
@@ -218,7 +223,8 @@ impl Geometry {
         (self.data_at() + u64::from(segment) * u64::from(self.segment_blocks) + u64::from(block))
             * BLOCK as u64
     }
-    /// The number that the page of a block's home has in a page entry: blocks from the disk's start.
+    /// The number that the page of a block's home has in a page entry: blocks from the disk's
+    /// start.
     pub fn data_block(&self, segment: u32, block: u32) -> u64 {
         self.data_offset(segment, block) / BLOCK as u64
     }

@@ -12,7 +12,8 @@
 //!  256 dirty regions [1792]                    2048 regions to resync [1792]
 //! 4092 CRC-32C u32
 //!
-//! owner text part: 0 "SVOW" version state=part disk number=slot │ 28 bytes u16 │ 32 text │ 4092 CRC
+//! owner text part: 0 "SVOW" version state=part disk number=slot
+//!   28 bytes u16 │ 32 text │ 4092 CRC-32C u32
 //! ```
 
 use super::{
@@ -169,6 +170,11 @@ impl ObjectRecord {
         if owner_len as usize > OWNER_TEXT {
             return Err(field("owner text bytes", owner_len.into()));
         }
+        let epoch = Epoch(u32_at(b, 72));
+        let held: Vec<_> = (0..held).map(|i| Epoch(u32_at(b, 80 + 4 * i))).collect();
+        if let Some(pair) = held.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(field("held epochs", pair[1].0.into()));
+        }
         let mut legs = LegsRecord {
             generation: u64_at(b, 144),
             stale: u16_at(b, 152),
@@ -185,8 +191,8 @@ impl ObjectRecord {
             generation: Generation(u64_at(b, 56)),
             segments,
             region_segments,
-            epoch: Epoch(u32_at(b, 72)),
-            held: (0..held).map(|i| Epoch(u32_at(b, 80 + 4 * i))).collect(),
+            epoch,
+            held,
             legs,
             owner_len,
             owner_crc: u32_at(b, 192),

@@ -13,11 +13,11 @@
 //!  9 unequal  slot u16      every dirty region of the object is one to resync too
 //! address: kind u8 (1 object, 2 owner, 3 header, 4 page) │ number u32 (owner: slot | part << 16)
 //! ```
-//! Every record sets, none adds: done twice it gives the same. A record says what it changes without
-//! looking at anything else, so replay needs no order between blocks.
+//! Every record sets, none adds: done twice it gives the same. A record says what it changes
+//! without looking at anything else, so replay needs no order between blocks.
 
 use super::header::{DESCRIPTOR, Descriptor};
-use super::object::HELD;
+use super::object::{HELD, OWNER_PARTS};
 use super::{BLOCK, MetaAddr, u16_at, u32_at, u64_at};
 use crate::leaf::LegsRecord;
 use layout::Epoch;
@@ -339,7 +339,13 @@ impl Record {
         };
         let addr = match b[0] {
             1 => MetaAddr::Object(u16::try_from(number).map_err(|_| bad)?),
-            2 => MetaAddr::Owner(number as u16, u8::try_from(number >> 16).map_err(|_| bad)?),
+            2 => {
+                let part = u8::try_from(number >> 16).map_err(|_| bad)?;
+                if !(1..=OWNER_PARTS).contains(&part) {
+                    return Err(bad);
+                }
+                MetaAddr::Owner(number as u16, part)
+            }
             3 => MetaAddr::Header(number),
             4 => MetaAddr::Page(number),
             other => {
@@ -373,7 +379,7 @@ fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Result<&'a [u8], RecordError> {
     Ok(head)
 }
 
-/// Feeds any bytes to the decoder; what it accepts must encode to the same bytes.
+/// Feeds any bytes to the decoder; what it accepts must encode to the same meaning.
 pub fn fuzz_one(data: &[u8]) {
     let mut rest = data;
     while !rest.is_empty() {

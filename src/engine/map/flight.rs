@@ -4,7 +4,7 @@
 //! Begin and end are an addition each, without allocation. Invariant: `older` counts the I/Os that
 //! began before the commands still waiting, oldest first, one count a command.
 
-use super::CommandId;
+use crate::io::CommandId;
 use std::collections::VecDeque;
 
 /// Names one I/O that has begun; to be given back when it ended, once.

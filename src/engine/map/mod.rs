@@ -50,13 +50,11 @@ pub use faults::{Fault, FaultId, RESEND_NS, Token};
 pub use flight::Ticket;
 pub use tables::{Command, MapTables, Outcome, Response, TableName};
 
+use crate::io::CommandId;
 use chunks::Chunks;
 use faults::Faults;
 use flight::Flight;
 use std::ops::Range;
-
-/// Names a command of the controller; whoever sends it chooses the name.
-pub type CommandId = u64;
 
 /// Why the table refused, or an I/O failed. Nothing was changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -200,7 +198,8 @@ impl MapTable {
     }
 
     /// An I/O on one segment asks to begin; `now` in nanoseconds of the caller's clock. One on
-    /// several segments asks for each of them.
+    /// several segments asks for each; where one of them waits it has not begun, so the tickets
+    /// of the others go back at once and it asks for all of them again.
     ///
     /// # Errors
     /// [`MapError::ErrorState`] and [`MapError::OutOfRange`]: the I/O fails.

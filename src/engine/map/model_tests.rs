@@ -2,6 +2,7 @@
 //! both must agree on everything that can be asked.
 
 use super::*;
+use crate::io::CommandId;
 use layout::Epoch;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -237,7 +238,7 @@ impl Run {
 
     fn blocking(&mut self) -> Option<CommandId> {
         self.next += 1;
-        (self.random.below(2) == 0).then_some(self.next)
+        (self.random.below(2) == 0).then_some(CommandId(self.next))
     }
 
     fn saw(&mut self, what: impl Into<String>) {

@@ -1,10 +1,10 @@
 //! The tables of a node by name, and the commands of the controller on them (spec M4, M5).
 //!
 //! Not here: how commands travel. Each command gets exactly one answer, an error included; a
-//! refused command changed nothing. Invariant: `blocked` has a name for each command whose answer
-//! is still owed.
+//! refused command changed nothing.
 
-use super::{CommandId, Entry, MapError, MapTable, State, Token, check_locations};
+use super::{Entry, MapError, MapTable, State, Token, check_locations};
+use crate::io::CommandId;
 use layout::{ObjectPath, VolumeUid};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -79,7 +79,6 @@ pub type Outcome = Result<Response, MapError>;
 #[derive(Default)]
 pub struct MapTables {
     tables: BTreeMap<TableName, MapTable>,
-    blocked: BTreeMap<TableName, usize>,
     answers: Vec<(CommandId, Outcome)>,
     failed: Vec<(Token, MapError)>,
 }
@@ -100,7 +99,7 @@ impl MapTables {
     pub fn apply(&mut self, id: CommandId, name: TableName, command: Command) {
         match self.carry_out(id, name, command) {
             Ok(Some(response)) => self.answers.push((id, Ok(response))),
-            Ok(None) => *self.blocked.entry(name).or_default() += 1,
+            Ok(None) => {} // The table hands the answer out when it is due.
             Err(error) => self.answers.push((id, Err(error))),
         }
     }
@@ -156,8 +155,9 @@ impl MapTables {
             0 => {}
             running => return Err(MapError::Busy { running }),
         }
-        self.drain(name);
         if let Some(mut table) = self.tables.remove(&name) {
+            let drained = table.take_drained().map(|id| (id, Ok(Response::Done)));
+            self.answers.extend(drained);
             for segment in table.faults.segments(0..u32::MAX).collect::<Vec<_>>() {
                 table
                     .faults
@@ -171,25 +171,11 @@ impl MapTables {
         Ok(())
     }
 
-    fn drain(&mut self, name: TableName) {
-        let (Some(table), Some(owed)) = (self.tables.get_mut(&name), self.blocked.get_mut(&name))
-        else {
-            return;
-        };
-        for id in table.take_drained() {
-            *owed -= 1;
-            self.answers.push((id, Ok(Response::Done)));
-        }
-        if *owed == 0 {
-            self.blocked.remove(&name);
-        }
-    }
-
-    /// The answers that are due, in the order in which they became due per table.
+    /// The answers that are due; of one table in the order in which they became due.
     pub fn take_answers(&mut self) -> impl Iterator<Item = (CommandId, Outcome)> {
-        for name in self.blocked.keys().copied().collect::<Vec<_>>() {
-            self.drain(name);
-        }
+        let drained = self.tables.values_mut().flat_map(MapTable::take_drained);
+        self.answers
+            .extend(drained.map(|id| (id, Ok(Response::Done))));
         self.answers.drain(..)
     }
 

@@ -2,6 +2,7 @@
 
 use super::chunks::CHUNK;
 use super::*;
+use crate::io::CommandId as Id;
 use layout::{Epoch, ObjectPath, VolumeUid};
 
 fn run(location: u32) -> Entry {
@@ -242,15 +243,15 @@ fn an_unanswered_fault_is_sent_again() {
 #[test]
 fn a_blocking_command_waits_for_older_ios_only() {
     let mut table = MapTable::new(4);
-    let drained = |table: &mut MapTable| table.take_drained().collect::<Vec<_>>();
-    table.set_range(0..4, run(0), Some(1)).unwrap();
+    let drained = |table: &mut MapTable| table.take_drained().map(|id| id.0).collect::<Vec<_>>();
+    table.set_range(0..4, run(0), Some(Id(1))).unwrap();
     assert_eq!(drained(&mut table), [1], "nothing ran");
     let old = go(&mut table, Access::Write, 0);
-    table.set_range(0..4, run(50), Some(2)).unwrap();
+    table.set_range(0..4, run(50), Some(Id(2))).unwrap();
     assert_eq!(table.get(0), run(50), "the table changes at once");
     let newer = go(&mut table, Access::Write, 0);
     table
-        .set_state(0..4, State::NoWrite, true, Some(3))
+        .set_state(0..4, State::NoWrite, true, Some(Id(3)))
         .unwrap();
     table.set_range(3..4, Entry::INVALID, None).unwrap();
     // An I/O that faulted has not begun.
@@ -300,7 +301,7 @@ fn bad_ranges_have_their_own_errors() {
     );
     let location = MAX_LOCATION - 1;
     assert_eq!(
-        table.set_range(0..3, run(location), Some(1)),
+        table.set_range(0..3, run(location), Some(Id(1))),
         Err(MapError::LocationTooLarge { location, count: 3 })
     );
     assert_eq!(table.get_ranges(0..10), [(0..10, Entry::INVALID)]);
@@ -410,7 +411,12 @@ fn commands_by_name_are_each_answered_once() {
         object: ObjectPath::ROOT,
     };
     let mut tables = MapTables::default();
-    let answers = |tables: &mut MapTables| tables.take_answers().collect::<Vec<_>>();
+    let answers = |tables: &mut MapTables| {
+        tables
+            .take_answers()
+            .map(|(id, o)| (id.0, o))
+            .collect::<Vec<_>>()
+    };
     let (state, blocking) = (State::Zero, true);
     let clear = Command::SetState {
         range: 0..4,
@@ -431,19 +437,19 @@ fn commands_by_name_are_each_answered_once() {
         ),
         (5, clear.clone()),
     ] {
-        tables.apply(id, name(1), command);
+        tables.apply(Id(id), name(1), command);
         assert_eq!(
             answers(&mut tables),
             [(id, Err(MapError::UnknownTable(name(1))))]
         );
     }
-    tables.apply(6, name(1), Command::Create { segments: 4 });
-    tables.apply(7, name(1), Command::Create { segments: 9 });
-    tables.apply(8, name(1), clear);
+    tables.apply(Id(6), name(1), Command::Create { segments: 4 });
+    tables.apply(Id(7), name(1), Command::Create { segments: 9 });
+    tables.apply(Id(8), name(1), clear);
     let past = (2..5, Entry::ZERO);
     let ranges = vec![(0..1, run(1)), past];
-    tables.apply(9, name(1), Command::Set { ranges, blocking });
-    tables.apply(10, name(1), Command::Get { range: 0..4 });
+    tables.apply(Id(9), name(1), Command::Set { ranges, blocking });
+    tables.apply(Id(10), name(1), Command::Get { range: 0..4 });
     assert_eq!(
         answers(&mut tables),
         [
@@ -471,12 +477,17 @@ fn blocking_commands_by_name_and_deletion() {
         object: ObjectPath::ROOT,
     });
     let mut tables = MapTables::default();
-    let answers = |tables: &mut MapTables| tables.take_answers().collect::<Vec<_>>();
+    let answers = |tables: &mut MapTables| {
+        tables
+            .take_answers()
+            .map(|(id, o)| (id.0, o))
+            .collect::<Vec<_>>()
+    };
     for (id, name) in [(1, a), (2, b)] {
-        tables.apply(id, name, Command::Create { segments: 4 });
+        tables.apply(Id(id), name, Command::Create { segments: 4 });
         let ranges = vec![(0..2, run(1)), (2..4, Entry::ZERO)];
         tables.apply(
-            id + 2,
+            Id(id + 2),
             name,
             Command::Set {
                 ranges,
@@ -495,17 +506,17 @@ fn blocking_commands_by_name_and_deletion() {
         value: true,
         blocking: true,
     };
-    tables.apply(5, a, invalid.clone());
-    tables.apply(6, b, invalid);
+    tables.apply(Id(5), a, invalid.clone());
+    tables.apply(Id(6), b, invalid);
     tables.apply(
-        7,
+        Id(7),
         a,
         Command::GetState {
             range: 0..4,
             state: State::Invalid,
         },
     );
-    tables.apply(8, a, Command::Delete);
+    tables.apply(Id(8), a, Command::Delete);
     let now_due = [
         (7, Ok(Response::Set(std::iter::once(0..4).collect()))),
         (8, Err(MapError::Busy { running: 1 })),
@@ -515,7 +526,7 @@ fn blocking_commands_by_name_and_deletion() {
     let table = tables.get_mut(a).unwrap();
     table.admit(0, Access::Read, 2, 55).unwrap();
     table.end(ticket);
-    tables.apply(9, a, Command::Delete);
+    tables.apply(Id(9), a, Command::Delete);
     assert_eq!(
         answers(&mut tables),
         [5, 9].map(|id| (id, Ok(Response::Done)))

@@ -4,7 +4,7 @@
 use super::{Object, Sink, Store};
 use crate::format::header::{Descriptor, Grant, Header};
 use crate::format::page::Page;
-use crate::io::Notice;
+use crate::io::{CommandId, Notice};
 use crate::map::{Answer, Entry, Fault, State};
 use crate::planted::Bug;
 use layout::{Epoch, Generation};
@@ -174,7 +174,7 @@ impl Store {
     pub(super) fn give_up(&mut self, slot: u16, logical: u32, segment: u32) {
         self.pages.remove(segment);
         self.dirty.remove(&crate::format::MetaAddr::Page(segment));
-        let drain = u64::from(segment);
+        let drain = CommandId(segment.into());
         let table = &mut self.object_mut(slot).table;
         let set = table.set_range(logical..logical + 1, Entry::ZERO, Some(drain));
         assert!(set.is_ok(), "the segment is the table's own");
@@ -193,7 +193,7 @@ impl Store {
         let Some(object) = self.objects[usize::from(slot)].as_mut() else {
             return;
         };
-        for segment in object.table.take_drained().collect::<Vec<_>>() {
+        for CommandId(segment) in object.table.take_drained().collect::<Vec<_>>() {
             let of = |f: &&mut Freed| u64::from(f.segment) == segment && f.slot == slot;
             if let Some(freed) = self.freed.iter_mut().rev().find(of) {
                 freed.drained = true;

@@ -112,7 +112,7 @@ impl Store {
                 let offset = self.geometry().meta_offset(MetaAddr::Owner(slot, part));
                 let kind = IoKind::WriteMeta { bytes, fua: false };
                 granting.owner += 1;
-                self.start(Io::Owner, offset, kind, sink);
+                self.start(Io::Owner(slot), offset, kind, sink);
             }
             self.objects[usize::from(slot)] = Some(Object::new(new_record(&grant)));
         } else {
@@ -262,8 +262,10 @@ impl Store {
         self.pump(sink);
     }
 
-    pub(super) fn owner_written(&mut self, sink: &mut Sink<'_>) {
-        if let Some(granting) = self.grants.front_mut() {
+    pub(super) fn owner_written(&mut self, slot: u16, sink: &mut Sink<'_>) {
+        // Others may be before it in the queue.
+        let granting = self.grants.iter_mut().find(|g| g.slot == slot && g.owner > 0);
+        if let Some(granting) = granting {
             granting.owner -= 1;
         }
         self.advance_grants(sink);

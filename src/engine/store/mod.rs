@@ -1,17 +1,17 @@
 //! The store of one disk: which block of which object lies where, since when, and how that becomes
 //! durable.
 //!
-//! It plays the controller of the objects' mapping tables (spec M) inside the units that were granted
-//! to them: a write that faults on a zero entry gets a segment, one that must be tracked block by
-//! block gets a page.
+//! It plays the controller of the objects' mapping tables (spec M) inside the units that were
+//! granted to them: a write that faults on a zero entry gets a segment, one that must be tracked
+//! block by block gets a page.
 //!
 //! # What makes an answer safe
-//! - A write is answered when its data is on the disk and the change of metadata that it made, if any,
-//!   is in the volatile log: a crash of this process loses nothing that was answered.
-//! - A flush is answered when the disk was flushed and then the records of everything answered before
-//!   are in the journal, durably: a mapping is never durable before its data.
-//! - A segment that was given up is used again only when no older I/O runs on it and the record that
-//!   gave it up is durable.
+//! - A write is answered when its data is on the disk and the change of metadata that it made, if
+//!   any, is in the volatile log: a crash of this process loses nothing that was answered.
+//! - A flush is answered when the disk was flushed and then the records of everything answered
+//!   before are in the journal, durably: a mapping is never durable before its data.
+//! - A segment that was given up is used again only when no older I/O runs on it and the record
+//!   that gave it up is durable.
 //! - After an I/O error the store refuses everything until the disk is opened anew.
 
 mod alloc;
@@ -95,8 +95,8 @@ enum Io {
     CheckpointFlush,
     /// A superblock.
     Superblock,
-    /// A part of an owner's text.
-    Owner,
+    /// A part of the owner's text of the object in this slot.
+    Owner(u16),
 }
 
 /// One disk, open for writing.
@@ -188,7 +188,7 @@ impl Store {
             (Io::InPlace, Done) if ok => self.in_place_written(sink),
             (Io::CheckpointFlush, Done) if ok => self.checkpoint_flushed(sink),
             (Io::Superblock, Done) if ok => self.superblock_written(sink),
-            (Io::Owner, Done) if ok => self.owner_written(sink),
+            (Io::Owner(slot), Done) if ok => self.owner_written(slot, sink),
             _ => assert!(!ok, "a completion of another kind than its I/O"),
         }
         self.pump(sink);

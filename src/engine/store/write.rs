@@ -48,9 +48,15 @@ impl Store {
             self.end_chunk(id, Err(LeafError::Segment), sink);
             return;
         }
-        // Discarded while it was written: the two were under way together, the discard came last.
-        let gone = entry.location() != Some(physical);
-        if gone || entry.is_run() && !object.tracks(entry.birth()) {
+        // The segment was given up meanwhile, for a discard that left none of its blocks valid: whether
+        // that was of these blocks too or not, the write is done again, in another place.
+        if entry.location() != Some(physical) {
+            self.step_back(id);
+            self.chunks[id].stage = Stage::Begin;
+            self.ready.push_back(id);
+            return;
+        }
+        if entry.is_run() && !object.tracks(entry.birth()) {
             self.end_chunk(id, Ok(Outcome::Ok), sink);
             return;
         }
