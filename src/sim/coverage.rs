@@ -47,6 +47,7 @@ pub const TRANSITIONS: &[&str] = &[
     "answer: write",
     "answer: write with fua",
     "answer: write zeroes",
+    "command: stale generation refused",
     "crash: power",
     "crash: process",
     "disk: answered with an error",

@@ -59,6 +59,26 @@ impl Command {
             | Command::Refuse { volume, .. } => *volume,
         }
     }
+
+    /// The layout that it carries.
+    pub fn layout(&self) -> Option<&Layout> {
+        match self {
+            Command::Attach(_, layout) | Command::Grant { layout, .. } => Some(layout),
+            Command::Detach(_) | Command::Delete(_) | Command::Refuse { .. } => None,
+        }
+    }
+
+    /// The same with another layout.
+    #[must_use]
+    pub fn with_layout(self, layout: Layout) -> Self {
+        match self {
+            Command::Attach(id, _) => Command::Attach(id, layout),
+            Command::Grant { volume, path, units, .. } => {
+                Command::Grant { volume, path, layout, units }
+            }
+            other => other,
+        }
+    }
 }
 
 /// The system under test. Everything goes in as calls and comes out as effects.

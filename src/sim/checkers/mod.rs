@@ -6,6 +6,7 @@ pub mod errors_have_causes;
 pub mod flushed_survives;
 pub mod image_is_sound;
 pub mod io_is_sane;
+pub mod older_layouts_are_refused;
 pub mod owners_are_separate;
 pub mod reads_see_writes;
 pub mod recover_is_idempotent;

@@ -29,6 +29,7 @@ use io::Running;
 use operator::Operator;
 use requests::Request;
 use smallvec::SmallVec;
+use layout::Generation;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
@@ -63,6 +64,8 @@ pub(crate) struct Volume {
     pub fate: Fate,
     /// When a request for units was refused last.
     pub refused_at: Now,
+    /// The newest layout that the engine took.
+    pub taken: Generation,
 }
 
 /// What becomes of a volume.

@@ -2,7 +2,7 @@
 //! each command until it is answered.
 
 use super::{Event, Fate, Volume, World};
-use crate::checkers::{Loss, Violation, errors_have_causes};
+use crate::checkers::{Loss, Violation, errors_have_causes, older_layouts_are_refused};
 use crate::model;
 use crate::rng::Rng;
 use crate::swarm::{Grants, Swarm};
@@ -238,6 +238,7 @@ impl<S: System> World<S> {
         if let Err(error) = result {
             return self.refused(command, &error);
         }
+        self.check_generation(&command)?;
         match command {
             Command::Attach(id, layout) => {
                 self.coverage.hit("answer: attach");
@@ -336,9 +337,33 @@ impl<S: System> World<S> {
 
     pub(super) fn turn_epoch(&mut self, _number: u16) {}
 
-    /// A command may fail only where a disk did; it is sent again when the disk was reopened.
+    /// A layout older than one that was taken before must have been refused.
+    fn check_generation(&mut self, command: &Command) -> Result<(), Violation> {
+        let Some(layout) = command.layout() else {
+            return Ok(());
+        };
+        let number = self.operator.number(layout.volume);
+        let Some(volume) = number.and_then(|n| self.volumes.get_mut(&n)) else {
+            return Ok(());
+        };
+        let taken = volume.taken.max(layout.generation);
+        older_layouts_are_refused::check(layout.generation, std::mem::replace(&mut volume.taken, taken))
+    }
+
+    /// A command may fail only where a disk did, and is sent again when the disk was reopened; or
+    /// where a newer one overtook it.
     fn refused(&mut self, command: Command, error: &CommandError) -> Result<(), Violation> {
         let gone = matches!(error, CommandError::UnknownVolume(_));
+        let newest = self.operator.number(command.volume()).map(|n| &self.operator.layouts[&n]);
+        if let (CommandError::StaleGeneration { .. }, Some(given), Some(newest)) =
+            (error, command.layout(), newest)
+            && given.generation < newest.generation
+        {
+            self.coverage.hit("command: stale generation refused");
+            let newest = newest.clone();
+            self.command(command.with_layout(newest), 0);
+            return Ok(());
+        }
         match command {
             Command::Delete(uid) if gone => {
                 if let Some(number) = self.operator.number(uid) {
@@ -370,6 +395,7 @@ impl<S: System> World<S> {
             served: false,
             fate: Fate::Stay,
             refused_at: 0,
+            taken: Generation(0),
         };
         self.volumes.insert(number, volume);
         self.command(Command::Attach(id, layout), 0);
