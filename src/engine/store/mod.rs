@@ -177,6 +177,9 @@ impl Store {
         use crate::io::Completion::{Bytes, Done, Failed};
         let io = self.ios.remove((io.0 & 0xffff_ffff_ffff) as usize);
         if let Failed(fault) = end {
+            if matches!(io, Io::CommitFlush | Io::CheckpointFlush) && self.failed.is_none() {
+                self.forget_volatile(sink);
+            }
             self.fail(fault, sink);
         }
         let ok = self.failed.is_none();
@@ -206,6 +209,18 @@ impl Store {
             }
         }
         self.append_records(sink);
+    }
+
+    /// A flush failed: the device may have dropped what was written since the last one. The volatile
+    /// log speaks of blocks that were written then; a successor that believed it would show what their
+    /// previous owner left.
+    fn forget_volatile(&mut self, sink: &mut Sink<'_>) {
+        let bytes = self.log.volatile + self.commit.volatile();
+        sink.out.push(Effect::Trim {
+            disk: self.index,
+            bytes,
+        });
+        self.log.volatile = 0;
     }
 
     /// After the first I/O error nothing is tried any more; who waits is told.

@@ -1,6 +1,6 @@
 //! Writes, discards, reservations and scans: whatever looks at or changes which blocks hold data.
 
-use super::chunk::{Chunk, ChunkId, Stage};
+use super::chunk::{Chunk, ChunkId, Kind, Stage};
 use super::{Io, Sink, Store};
 use crate::format::MetaAddr;
 use crate::format::header::Descriptor;
@@ -205,7 +205,9 @@ impl Store {
         };
         let tracked = !self.object(slot).record.held.is_empty();
         let whole = count == self.geometry().segment_blocks;
-        if entry.is_paged() && !(whole && !tracked) {
+        // A write that has its space must not lose it to a discard beside it (spec A10).
+        let keep = tracked || self.is_being_written(slot, segment);
+        if entry.is_paged() && (keep || !whole) {
             let Some(page) = self.page_for(id, physical, sink) else {
                 return;
             };
@@ -220,7 +222,7 @@ impl Store {
             self.stalled.push_back(id);
             return;
         }
-        if whole && !tracked {
+        if whole && !keep {
             self.free_segment(slot, segment, physical);
         } else {
             self.page_of(slot, segment, entry, physical);
@@ -230,11 +232,18 @@ impl Store {
                 .pages
                 .peek(physical)
                 .is_some_and(|c| c.page.count() == 0);
-            if empty && !tracked {
+            if empty && !keep {
                 self.free_segment(slot, segment, physical);
             }
         }
         self.end_chunk(id, Ok(Outcome::Ok), sink);
+    }
+
+    fn is_being_written(&self, slot: u16, segment: u32) -> bool {
+        self.chunks.iter().any(|(_, c)| {
+            let writes = matches!(c.kind, Kind::Write(_) | Kind::Reserve);
+            writes && c.slot == slot && c.segment == segment
+        })
     }
 
     fn free_segment(&mut self, slot: u16, logical: u32, physical: u32) {

@@ -54,6 +54,9 @@ pub(crate) struct Request {
     at: Now,
     /// The process that got it last.
     pub life: u32,
+    /// A discard of the volume and this write were in flight together: the discard may have taken the
+    /// space that the write had reserved.
+    beside_discard: bool,
 }
 
 impl Request {
@@ -116,8 +119,22 @@ impl<S: System> World<S> {
         };
         self.next_request += 1;
         let (req, at, life) = (ReqId(self.next_request), self.now, self.life);
-        self.requests.insert(req, Request { action, issued, data, at, life });
+        let beside_discard = self.meet(&action);
+        self.requests.insert(req, Request { action, issued, data, at, life, beside_discard });
         self.send_request(req)
+    }
+
+    /// Notes which writes and discards of a volume are in flight together.
+    fn meet(&mut self, action: &Action) -> bool {
+        let discards = |a: &Action| matches!(a, Action::Discard(..) | Action::WriteZeroes(..));
+        let mut beside = false;
+        for other in self.requests.values_mut() {
+            if other.action.target().0 == action.target().0 {
+                other.beside_discard |= discards(action);
+                beside |= discards(&other.action);
+            }
+        }
+        beside
     }
 
     /// Hands a request to the engine, for the first time or again.
@@ -160,7 +177,10 @@ impl<S: System> World<S> {
                 match request.action {
                     Action::Read(..) => m.drop_read(request.issued),
                     Action::Flush(_) => {}
-                    _ => m.fail_write(range, request.issued, error == IoError::NoSpace),
+                    _ => {
+                        let nothing = error == IoError::NoSpace && !request.beside_discard;
+                        m.fail_write(range, request.issued, nothing);
+                    }
                 }
                 let what = format!("{:?}", request.action);
                 let causes = Causes {
