@@ -11,6 +11,7 @@ use crate::leaf::{BlockBits, LeafError, Outcome, SegmentScan};
 use crate::map::{Access, Entry, State};
 use crate::planted::Bug;
 use layout::{BLOCK, Epoch};
+use std::ops::Range;
 
 impl Store {
     pub(super) fn run_write(&mut self, id: ChunkId, buf: Buf, sink: &mut Sink<'_>) {
@@ -42,21 +43,18 @@ impl Store {
             ..
         } = self.chunks[id];
         let whole = count == self.geometry().segment_blocks;
-        let object = self.object(slot);
-        let entry = object.table.get(segment);
+        let entry = self.object(slot).table.get(segment);
         if entry.has(State::Error) {
             self.end_chunk(id, Err(LeafError::Segment), sink);
             return;
         }
-        // The segment was given up meanwhile, for a discard that left none of its blocks valid: whether
-        // that was of these blocks too or not, the write is done again, in another place.
-        if entry.location() != Some(physical) {
+        if std::mem::take(&mut self.chunks[id].again) || entry.location() != Some(physical) {
             self.step_back(id);
             self.chunks[id].stage = Stage::Begin;
             self.ready.push_back(id);
             return;
         }
-        if entry.is_run() && !object.tracks(entry.birth()) {
+        if entry.is_run() && !self.object(slot).tracks(entry.birth()) {
             self.end_chunk(id, Ok(Outcome::Ok), sink);
             return;
         }
@@ -222,6 +220,7 @@ impl Store {
             self.stalled.push_back(id);
             return;
         }
+        self.redo_writes(slot, segment, first..first + count);
         if whole && !keep {
             self.free_segment(slot, segment, physical);
         } else {
@@ -237,6 +236,15 @@ impl Store {
             }
         }
         self.end_chunk(id, Ok(Outcome::Ok), sink);
+    }
+
+    /// Writes of these blocks that are under way are done again.
+    fn redo_writes(&mut self, slot: u16, segment: u32, blocks: Range<u32>) {
+        for (_, c) in self.chunks.iter_mut() {
+            let writes = matches!(c.kind, Kind::Write(_)) && c.stage != Stage::Begin;
+            let meets = c.first < blocks.end && blocks.start < c.first + c.count;
+            c.again |= writes && meets && c.slot == slot && c.segment == segment;
+        }
     }
 
     fn is_being_written(&self, slot: u16, segment: u32) -> bool {

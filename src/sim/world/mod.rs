@@ -47,6 +47,8 @@ pub(crate) enum Event {
     Tick,
     /// The operator sends a command, again if it was not answered.
     Command(CommandId),
+    /// A volume is served again: it gets the requests that an earlier process left open.
+    SendAgain { life: u32, volume: u16 },
     /// The operator looks at a failed disk.
     Repair { life: u32, disk: u16 },
 }
@@ -235,6 +237,8 @@ impl<S: System> World<S> {
             Event::IoEnd { life, io } if life == self.life => self.end_io(io),
             Event::IoEnd { .. } => Ok(()),
             Event::Command(id) => self.send_command(id),
+            Event::SendAgain { life, volume } if life == self.life => self.send_again(volume),
+            Event::SendAgain { .. } => Ok(()),
             Event::Repair { life, disk } if life == self.life => self.repair(disk),
             Event::Repair { .. } => Ok(()),
             Event::Tick => {
@@ -255,16 +259,13 @@ impl<S: System> World<S> {
         for effect in out.drain(..) {
             if let Some(trap) = &mut self.trap {
                 if trap.effects_left == 0 {
-                    self.spring(Some(effect))?;
-                    if self.life != life {
-                        return Ok(());
-                    }
-                    continue;
+                    return self.spring(Some(effect));
                 }
                 trap.effects_left -= 1;
             }
             self.effect(effect)?;
         }
+        assert_eq!(self.life, life, "only a trap ends a process here");
         self.effects = out;
         Ok(())
     }

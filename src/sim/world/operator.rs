@@ -247,7 +247,8 @@ impl<S: System> World<S> {
                     v.model.grow(layout.size.0 / layout::BLOCK);
                     v.served = true;
                 }
-                self.send_again(number)?;
+                let (life, volume) = (self.life, number);
+                self.schedule(self.now, Event::SendAgain { life, volume });
                 self.detach_if_idle(number);
             }
             Command::Detach(uid) => {
