@@ -10,8 +10,13 @@
 //! Linux only.
 
 pub mod disk;
+pub mod front;
 pub mod fuse;
 pub mod keeper;
 pub mod looped;
+pub mod machine;
+pub mod parent;
+pub mod ring;
+pub mod run;
 mod sys;
 pub mod volatile_log;

@@ -66,14 +66,6 @@ impl SharedMap {
         // SAFETY: inside the mapping or one past its end.
         unsafe { self.base.as_ptr().add(at) }
     }
-    /// Bytes mapped.
-    pub fn len(&self) -> usize {
-        self.len
-    }
-    /// Never: a mapping has at least one byte.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
     /// Copies `bytes` to byte `at`.
     pub fn write(&self, at: usize, bytes: &[u8]) {
         assert!(
@@ -91,12 +83,6 @@ impl SharedMap {
         );
         // SAFETY: inside the mapping (asserted), and `bytes` cannot be in it: no slice of it exists.
         unsafe { std::ptr::copy_nonoverlapping(self.at(at), bytes.as_mut_ptr(), bytes.len()) };
-    }
-    /// Fills `len` bytes from byte `at` with zeros.
-    pub fn zero(&self, at: usize, len: usize) {
-        assert!(at.checked_add(len).is_some_and(|end| end <= self.len));
-        // SAFETY: inside the mapping (asserted).
-        unsafe { std::ptr::write_bytes(self.at(at), 0, len) };
     }
 }
 

@@ -5,6 +5,8 @@ use super::check;
 use std::io;
 use std::mem::zeroed;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// linux/prctl.h; the libc crate does not have it.
 const PR_SET_IO_FLUSHER: libc::c_int = 57;
@@ -33,22 +35,19 @@ pub fn signals(which: &[libc::c_int]) -> io::Result<OwnedFd> {
     }
 }
 
-/// Lets through every signal that [`signals`] blocked: for a child between fork and exec.
-///
-/// # Errors
-/// As of sigprocmask(2).
-pub fn unblock_signals() -> io::Result<()> {
-    // SAFETY: the set is initialised by sigemptyset and lives through the call.
-    unsafe {
-        let mut set: libc::sigset_t = zeroed();
-        libc::sigemptyset(&raw mut set);
-        check(libc::sigprocmask(
-            libc::SIG_SETMASK,
-            &raw const set,
-            std::ptr::null_mut(),
-        ))?;
-    }
-    Ok(())
+/// Lets every signal that [`signals`] blocked through to a child.
+pub fn unblock_signals_in(command: &mut Command) {
+    let unblock = || {
+        // SAFETY: the set is initialised by sigemptyset and lives through the call.
+        unsafe {
+            let mut set: libc::sigset_t = zeroed();
+            libc::sigemptyset(&raw mut set);
+            let old = std::ptr::null_mut();
+            check(libc::sigprocmask(libc::SIG_SETMASK, &raw const set, old)).map(drop)
+        }
+    };
+    // SAFETY: between fork and exec the closure makes one system call and allocates nothing.
+    unsafe { command.pre_exec(unblock) };
 }
 
 /// The next signal that waits at a descriptor of [`signals`], if one does.
@@ -69,27 +68,6 @@ pub fn next_signal(fd: BorrowedFd<'_>) -> Option<libc::c_int> {
 pub fn kill(pid: u32, signal: libc::c_int) -> io::Result<()> {
     // SAFETY: no pointers.
     check(unsafe { libc::kill(pid as libc::pid_t, signal) }).map(drop)
-}
-
-/// Makes a descriptor survive exec. For the one descriptor that a child shall inherit, in the child.
-///
-/// # Errors
-/// As of fcntl(2).
-pub fn keep_on_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: no pointers.
-    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFD, 0) }).map(drop)
-}
-
-/// Takes over a descriptor that this process inherited by number, and makes it close-on-exec.
-///
-/// # Errors
-/// EBADF where nothing was inherited under that number.
-pub fn inherited(fd: i32) -> io::Result<OwnedFd> {
-    // SAFETY: fcntl fails on a descriptor that does not exist; one that does was inherited for us.
-    unsafe {
-        check(libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC))?;
-        Ok(OwnedFd::from_raw_fd(fd))
-    }
 }
 
 /// Sets or clears O_NONBLOCK, a property of the open file description that all its holders share.
