@@ -1,17 +1,14 @@
 //! A volume as a file of FUSE, for a loop device above.
 //!
-//! A poll of the connection, with a batch of reads linked behind it whose size follows the load: idle, one read waits; under
-//! load many requests come with one system call.
+//! One entry in the ring reads requests for as long as slots are free: under load many come with one system call,
+//! and idle it holds no memory.
 
 use super::{Driver, Incoming};
 use crate::fuse::{self, Header, Request, reply, request};
-use crate::ring::{Answer, Queue, SlotId, Slots};
+use crate::ring::{Answer, Cqe, Queue, SlotId, Slots};
 use engine::io::{IoError, Op, VolumeId};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-
-/// Reads linked behind one poll at most.
-const MAX_READS: u32 = 32;
 
 /// The FUSE connection of one volume.
 #[derive(Debug)]
@@ -19,12 +16,8 @@ pub struct FuseFront {
     volume: VolumeId,
     fd: OwnedFd,
     size: u64,
-    /// Reads of the present batch that have not ended, how many it had, and how many brought a request.
-    left: u32,
-    batch: u32,
-    got: u32,
-    /// How large the next batch is.
-    want: u32,
+    /// Whether the kernel is asked for requests.
+    armed: bool,
     state: State,
 }
 
@@ -45,10 +38,7 @@ impl FuseFront {
             volume,
             fd,
             size,
-            left: 0,
-            batch: 0,
-            got: 0,
-            want: 1,
+            armed: false,
             state,
         }
     }
@@ -73,14 +63,6 @@ impl FuseFront {
             "the kernel takes a message whole or not at all"
         );
         Ok(())
-    }
-
-    fn adapt(&mut self) {
-        if self.got == self.batch {
-            self.want = (self.want * 2).min(MAX_READS);
-        } else if self.got * 2 < self.batch {
-            self.want = (self.want / 2).max(1);
-        }
     }
 
     /// What to do with one request: an operation for the machine, or an answer.
@@ -173,36 +155,25 @@ enum Dispatch {
 
 impl Driver for FuseFront {
     fn arm(&mut self, queue: &mut Queue, slots: &Slots) -> bool {
-        if self.left > 0 || self.state != State::Serving {
+        if self.armed || self.state != State::Serving {
             return true;
         }
         if slots.free() == 0 {
             return false;
         }
-        self.batch = self.want.min(slots.free() as u32);
-        (self.left, self.got) = (self.batch, 0);
+        self.armed = true;
         let (fd, group) = (self.fd.as_raw_fd(), Slots::GROUP);
-        queue.read_requests(self.volume.0, fd, self.batch, group, Slots::REQUEST_LEN);
+        queue.read_requests(self.volume.0, fd, group, Slots::REQUEST_LEN);
         true
     }
 
-    fn event(
-        &mut self,
-        result: Result<u32, i32>,
-        slot: Option<SlotId>,
-        slots: &mut Slots,
-        queue: &mut Queue,
-    ) -> Incoming {
-        assert!(
-            self.left > 0,
-            "volume {}: a read ended that nobody started",
-            self.volume.0
-        );
-        self.left -= 1;
+    fn event(&mut self, cqe: &Cqe, slots: &mut Slots, queue: &mut Queue) -> Incoming {
+        self.armed = cqe.more;
+        let slot = cqe.buffer.map(SlotId);
         if let Some(slot) = slot {
             slots.taken(slot, self.volume);
         }
-        let (len, slot) = match (result, slot) {
+        let (len, slot) = match (cqe.result, slot) {
             (Ok(len), Some(slot)) => (len, slot),
             (failed, slot) => {
                 if let Some(slot) = slot {
@@ -211,16 +182,9 @@ impl Driver for FuseFront {
                 if failed == Err(libc::ENODEV) {
                     self.state = State::Gone;
                 }
-                if self.left == 0 {
-                    self.adapt();
-                }
                 return Incoming::Nothing;
             }
         };
-        self.got += 1;
-        if self.left == 0 {
-            self.adapt();
-        }
         let (header, request) = match self.read(slot, len, slots) {
             Ok(read) => read,
             Err(why) => {
@@ -301,14 +265,14 @@ impl Driver for FuseFront {
     fn stop(&mut self, queue: &mut Queue) {
         if self.state == State::Serving {
             self.state = State::Stopped;
-            if self.left > 0 {
-                queue.cancel_poll(self.volume.0);
+            if self.armed {
+                queue.cancel_reads(self.volume.0);
             }
         }
     }
 
     fn is_quiet(&self) -> bool {
-        self.left == 0
+        !self.armed
     }
 
     fn resize(&mut self, size: u64) {

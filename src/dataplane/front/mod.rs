@@ -7,7 +7,7 @@ mod fuse;
 
 pub use fuse::FuseFront;
 
-use crate::ring::{Queue, SlotId, Slots};
+use crate::ring::{Cqe, Queue, SlotId, Slots};
 use engine::io::{IoError, Op};
 
 /// What came in.
@@ -27,14 +27,8 @@ pub(crate) enum Incoming {
 pub(crate) trait Driver {
     /// Asks the kernel for requests, unless it was asked; false where no slot is free.
     fn arm(&mut self, queue: &mut Queue, slots: &Slots) -> bool;
-    /// A read that [`Driver::arm`] asked for ended, in this slot if it took one.
-    fn event(
-        &mut self,
-        result: Result<u32, i32>,
-        slot: Option<SlotId>,
-        slots: &mut Slots,
-        queue: &mut Queue,
-    ) -> Incoming;
+    /// A completion of what [`Driver::arm`] asked for.
+    fn event(&mut self, cqe: &Cqe, slots: &mut Slots, queue: &mut Queue) -> Incoming;
     /// Sends the answer to the request in this slot; the loop releases the slot when the answer is on its way.
     fn reply(
         &mut self,
@@ -47,7 +41,7 @@ pub(crate) trait Driver {
     fn replied(&mut self, result: Result<u32, i32>);
     /// Asks for no more requests.
     fn stop(&mut self, queue: &mut Queue);
-    /// Whether the kernel was not asked for any.
+    /// Whether the kernel is not asked for any at present.
     fn is_quiet(&self) -> bool;
     /// Shows another size, in bytes.
     fn resize(&mut self, size: u64);

@@ -18,7 +18,7 @@ mod ios;
 mod queue;
 mod slots;
 
-pub(crate) use queue::{Queue, Token};
+pub(crate) use queue::{Cqe, Queue, Token};
 pub(crate) use slots::{Answer, SlotId, Slots};
 
 use crate::disk::DiskFile;
@@ -28,7 +28,6 @@ use crate::sys::process;
 use crate::volatile_log::VolatileLog;
 use engine::io::{DiskIndex, Effects, Notice, ReqId, VolumeId};
 use ios::{Ended, Ios};
-use queue::Cqe;
 use std::collections::VecDeque;
 use std::io;
 use std::time::Duration;
@@ -284,12 +283,7 @@ impl<M: Machine> Loop<M> {
         let Some(Some(front)) = self.fronts.get_mut(volume as usize) else {
             return;
         };
-        let incoming = front.event(
-            cqe.result,
-            cqe.buffer.map(SlotId),
-            &mut self.slots,
-            &mut self.queue,
-        );
+        let incoming = front.event(&cqe, &mut self.slots, &mut self.queue);
         if front.is_quiet() {
             self.unarmed.push(volume);
         }

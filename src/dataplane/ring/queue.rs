@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::sys::errno;
-use io_uring::{IoUring, cqueue, opcode, squeue, types};
+use io_uring::{IoUring, Probe, cqueue, opcode, squeue, types};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
@@ -51,11 +51,6 @@ impl Token {
     }
 }
 
-/// The poll of a front end completes without a word; this names it for cancelling.
-fn poll_of(volume: u32) -> u64 {
-    6 << 32 | u64::from(volume)
-}
-
 /// One completion.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cqe {
@@ -64,6 +59,8 @@ pub(crate) struct Cqe {
     pub result: Result<u32, i32>,
     /// The slot that the kernel chose for a read of a front end.
     pub buffer: Option<u16>,
+    /// Whether the same entry will have further completions.
+    pub more: bool,
 }
 
 /// The ring.
@@ -71,6 +68,8 @@ pub(crate) struct Queue {
     ring: IoUring,
     /// Replies in the next submission. Their writes end inside it, so the wait is for one completion more.
     replies: usize,
+    /// Whether one read may bring many requests (kernel 6.7 and later).
+    multishot: bool,
 }
 
 /// A place in memory that stays valid, and is used by nobody else, until the completion: a slot, or a buffer in
@@ -92,45 +91,40 @@ impl Queue {
             .build(ENTRIES);
         // Kernels before 6.1 know neither; they serve, with more interrupts.
         let ring = best.or_else(|_| builder.build(ENTRIES))?;
-        Ok(Queue { ring, replies: 0 })
+        let mut probe = Probe::new();
+        ring.submitter().register_probe(&mut probe)?;
+        let multishot = probe.is_supported(opcode::ReadMulti::CODE);
+        Ok(Queue {
+            ring,
+            replies: 0,
+            multishot,
+        })
     }
 
     pub(crate) fn ring(&self) -> &IoUring {
         &self.ring
     }
 
-    /// Waits until the front end's descriptor has a request, then reads `reads` of them, each into a slot that the kernel
-    /// takes from the group when it is needed: an idle volume holds none.
-    pub(crate) fn read_requests(
-        &mut self,
-        volume: u32,
-        fd: RawFd,
-        reads: u32,
-        group: u16,
-        len: u32,
-    ) {
-        // A chain of links must not be cut by a submission in its middle.
-        self.make_room(reads as usize + 1);
-        let linked = squeue::Flags::IO_HARDLINK;
-        let poll = opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32).build();
-        let silent = linked | squeue::Flags::SKIP_SUCCESS;
-        self.push(poll.flags(silent).user_data(poll_of(volume)));
-        for left in (0..reads).rev() {
-            let read = opcode::Read::new(types::Fd(fd), std::ptr::null_mut(), len)
+    /// Reads requests of a front end as they come, each into a slot that the kernel takes from the group when it is
+    /// needed: an idle volume holds none. It goes on until a completion says that there is no more to come.
+    pub(crate) fn read_requests(&mut self, volume: u32, fd: RawFd, group: u16, len: u32) {
+        let fd = types::Fd(fd);
+        let entry = if self.multishot {
+            opcode::ReadMulti::new(fd, 0, group)
                 .offset(u64::MAX)
-                .buf_group(group)
-                .build();
-            let mut flags = squeue::Flags::BUFFER_SELECT;
-            if left > 0 {
-                flags |= linked;
-            }
-            self.push(read.flags(flags).user_data(Token::Front(volume).pack()));
-        }
+                .build()
+        } else {
+            let read = opcode::Read::new(fd, std::ptr::null_mut(), len).offset(u64::MAX);
+            read.buf_group(group)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT)
+        };
+        self.push(entry.user_data(Token::Front(volume).pack()));
     }
 
-    /// Ends the wait of [`Queue::read_requests`]; its reads then find nothing, or what came last.
-    pub(crate) fn cancel_poll(&mut self, volume: u32) {
-        let cancel = opcode::AsyncCancel::new(poll_of(volume)).build();
+    /// Ends [`Queue::read_requests`]; a last completion follows.
+    pub(crate) fn cancel_reads(&mut self, volume: u32) {
+        let cancel = opcode::AsyncCancel::new(Token::Front(volume).pack()).build();
         self.push(cancel.user_data(Token::Nothing.pack()));
     }
 
@@ -212,6 +206,7 @@ impl Queue {
             token: Token::unpack(c.user_data()),
             result: u32::try_from(c.result()).map_err(|_| -c.result()),
             buffer: cqueue::buffer_select(c.flags()),
+            more: cqueue::more(c.flags()),
         }));
         Ok(())
     }
@@ -252,5 +247,4 @@ fn tokens_come_back() {
     for token in all.into_iter().chain([Token::Nothing]) {
         assert_eq!(Token::unpack(token.pack()), token);
     }
-    assert_eq!(Token::unpack(poll_of(3)), Token::Nothing);
 }
