@@ -28,7 +28,7 @@ pub const REFUSED: u8 = 3;
 /// Between two questions whether the I/O process is alive.
 const QUESTION: Duration = Duration::from_secs(1);
 /// A process that lived for a shorter time than this is started again only after a pause.
-const SHORT_LIFE: Duration = Duration::from_secs(1);
+const SHORT_LIFE: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 

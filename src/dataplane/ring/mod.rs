@@ -225,7 +225,9 @@ impl<M: Machine> Loop<M> {
         }
         let limit = self.time_to_wait(limit);
         let mut cqes = std::mem::take(&mut self.cqes);
-        self.queue.turn(limit, &mut cqes)?;
+        // A stopping loop, and a front end without a slot, wait for the end of replies.
+        let past_replies = self.stop_at.is_none() && self.unarmed.is_empty();
+        self.queue.turn(limit, past_replies, &mut cqes)?;
         for cqe in cqes.drain(..) {
             self.completed(cqe);
         }

@@ -66,7 +66,7 @@ pub(crate) struct Cqe {
 /// The ring.
 pub(crate) struct Queue {
     ring: IoUring,
-    /// Replies in the next submission. Their writes end inside it, so the wait is for one completion more.
+    /// Replies in the next submission.
     replies: usize,
     /// Whether one read may bring many requests (kernel 6.7 and later).
     multishot: bool,
@@ -179,13 +179,20 @@ impl Queue {
         self.push(poll.user_data(token.pack()));
     }
 
-    /// Submits everything, waits for something to end (at most `limit`), appends what ended to `out`.
-    pub(crate) fn turn(&mut self, limit: Option<Duration>, out: &mut Vec<Cqe>) -> io::Result<()> {
-        let pending = !self.ring.completion().is_empty();
-        let want = if pending {
-            0
-        } else {
-            1 + std::mem::take(&mut self.replies)
+    /// Submits everything, waits for something to end (at most `limit`), appends what ended to
+    /// `out`. Where nobody waits for the end of a reply (`past_replies`), the wait is for something
+    /// else: replies end inside the submission.
+    pub(crate) fn turn(
+        &mut self,
+        limit: Option<Duration>,
+        past_replies: bool,
+        out: &mut Vec<Cqe>,
+    ) -> io::Result<()> {
+        let replies = std::mem::take(&mut self.replies);
+        let want = match (self.ring.completion().is_empty(), past_replies) {
+            (false, _) => 0,
+            (true, true) => 1 + replies,
+            (true, false) => 1,
         };
         let submitted = match limit {
             None => self.ring.submitter().submit_and_wait(want),
@@ -201,7 +208,6 @@ impl Queue {
             Err(e) if matches!(errno(&e), libc::ETIME | libc::EINTR | libc::EBUSY) => {}
             Err(e) => return Err(e),
         }
-        self.replies = 0;
         out.extend(self.ring.completion().map(|c| Cqe {
             token: Token::unpack(c.user_data()),
             result: u32::try_from(c.result()).map_err(|_| -c.result()),

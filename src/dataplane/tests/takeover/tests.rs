@@ -49,7 +49,7 @@ fn assert_clean(seen: &Seen) {
     );
 }
 
-/// From each event to the end of the longest silence that began before the next: how long applications waited.
+/// The longest time without any answer between each event and the next: how long applications waited.
 fn print_pauses(what: &str, events: &[Instant], seen: &Seen) {
     let mut pauses: Vec<f64> = events
         .iter()
@@ -61,14 +61,11 @@ fn print_pauses(what: &str, events: &[Instant], seen: &Seen) {
                 .iter()
                 .filter(|e| *e > at && next.is_none_or(|n| *e < n));
             let (mut longest, mut last) = (Duration::ZERO, *at);
-            let mut pause = Duration::ZERO;
             for end in &mut ends {
-                if *end - last > longest {
-                    (longest, pause) = (*end - last, *end - *at);
-                }
+                longest = longest.max(*end - last);
                 last = *end;
             }
-            (pause > Duration::ZERO).then_some(pause.as_secs_f64() * 1e3)
+            (longest > Duration::ZERO).then_some(longest.as_secs_f64() * 1e3)
         })
         .collect();
     pauses.sort_by(f64::total_cmp);
