@@ -2,8 +2,8 @@
 
 use engine::io::{Completion, Effects, IoId, Now, Op, ReqId, VolumeId};
 
-/// A state machine that turns requests into I/O. The event loop knows no more of the engine than this,
-/// so that the plumbing is tested with something simpler.
+/// A state machine that turns requests into I/O. The event loop knows no more of the engine than
+/// this, so that the plumbing is tested with something simpler.
 pub trait Machine {
     /// A request arrived. Its buffer stays where it is until the reply.
     fn submit(&mut self, now: Now, volume: VolumeId, req: ReqId, op: Op, out: &mut Effects);

@@ -44,7 +44,8 @@ pub enum RunError {
     /// The ring, its memory, or the signals.
     #[error("the event loop: {0}")]
     Loop(#[from] io::Error),
-    /// The kernel cannot send requests again: what the predecessor had read is lost to the application.
+    /// The kernel cannot send requests again: what the predecessor had read is lost to the
+    /// application.
     #[error("volume {volume}: requests of the predecessor cannot be had again: {cause}")]
     Resend {
         /// Whose.
@@ -84,7 +85,8 @@ impl Process {
         })
     }
 
-    /// The loop around `machine`. Its memory is locked, and the parent is told that the start succeeded.
+    /// The loop around `machine`. Its memory is locked, and the parent is told that the start
+    /// succeeded.
     ///
     /// # Errors
     /// Where the kernel refuses memory or the ring.
@@ -113,7 +115,8 @@ impl Process {
         }
     }
 
-    /// The volatile log of a disk that is claimed: the predecessor's, or a new one that the keeper holds from now on.
+    /// The volatile log of a disk that is claimed: the predecessor's, or a new one that the keeper
+    /// holds from now on.
     ///
     /// # Errors
     /// Where it is damaged, or memory or the keeper fail.
@@ -127,8 +130,8 @@ impl Process {
         Ok(log)
     }
 
-    /// Takes over the FUSE connection of a volume, if the keeper holds one; what a predecessor had read comes again.
-    /// Only after every disk of the volume was claimed and recovered.
+    /// Takes over the FUSE connection of a volume, if the keeper holds one; what a predecessor had
+    /// read comes again. Only after every disk of the volume was claimed and recovered.
     ///
     /// # Errors
     /// Where the keeper does not answer, or the kernel cannot send requests again.

@@ -1,5 +1,5 @@
-//! A write-back cache in this process's memory, so that killing the process is a power cut. For tests of the real
-//! processes; the simulator has a crueller disk.
+//! A write-back cache in this process's memory, so that killing the process is a power cut. For
+//! tests of the real processes; the simulator has a crueller disk.
 
 use layout::BLOCK;
 use std::collections::BTreeMap;
@@ -12,7 +12,8 @@ use crate::sys::memory::AlignedBuf;
 /// How the cache behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PowerCut {
-    /// Decides which writes reach the disk before a flush, as a real cache evicts in any order: one of four.
+    /// Decides which writes reach the disk before a flush, as a real cache evicts in any order: one
+    /// of four.
     pub seed: u64,
 }
 
@@ -69,7 +70,7 @@ impl WriteCache {
     }
 
     /// Drops what was written to a range.
-    pub(super) fn forget(&mut self, offset: u64, len: u64) {
+    fn forget(&mut self, offset: u64, len: u64) {
         let (first, end) = (offset / BLOCK, (offset + len) / BLOCK);
         let gone: Vec<u64> = self.blocks.range(first..end).map(|(b, _)| *b).collect();
         for block in gone {

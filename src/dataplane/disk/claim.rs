@@ -38,7 +38,10 @@ pub enum ClaimError {
     #[error("{}: in use by another process", .0.display())]
     InUse(PathBuf),
     /// Another process still has it.
-    #[error("{}: still in use by another process after {} s; a data plane that hangs must be killed", path.display(), waited.as_secs())]
+    #[error(
+        "{}: still in use by another process after {waited:?}; one that hangs must be killed",
+        path.display()
+    )]
     StillInUse {
         /// Which.
         path: PathBuf,

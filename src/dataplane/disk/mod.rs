@@ -1,8 +1,10 @@
-//! A disk of this node: opened past the page cache, and claimed so that no two processes ever write to it.
+//! A disk of this node: opened past the page cache, and claimed so that no two processes ever write
+//! to it.
 //!
-//! Invariant: the claim is a lock on the very open file description through which all I/O goes. I/O that a dead process
-//! left in the kernel holds that description, so a successor gets the lock exactly when the last of it has ended; waiting for
-//! the process to be gone is not enough. The descriptor is close-on-exec and never handed to anybody.
+//! Invariant: the claim is a lock on the very open file description through which all I/O goes. I/O
+//! that a dead process left in the kernel holds that description, so a successor gets the lock
+//! exactly when the last of it has ended; waiting for the process to be gone is not enough. The
+//! descriptor is close-on-exec and never handed to anybody.
 
 mod cache;
 mod claim;
@@ -43,8 +45,8 @@ impl DiskFile {
         })
     }
 
-    /// Puts a write-back cache in this process's memory before the disk: with the process dies whatever was not
-    /// flushed, as in a power cut. For tests.
+    /// Puts a write-back cache in this process's memory before the disk: with the process dies
+    /// whatever was not flushed, as in a power cut. For tests.
     #[must_use]
     pub fn with_power_cut(mut self, how: PowerCut) -> Self {
         self.cache = Some(WriteCache::new(how));
@@ -56,7 +58,8 @@ impl DiskFile {
         self.claimed.path()
     }
 
-    /// The descriptor for asynchronous I/O; `None` where every I/O has to go through the cache of a power-cut test.
+    /// The descriptor for asynchronous I/O; `None` where every I/O has to go through the cache of a
+    /// power-cut test.
     pub(crate) fn ring_fd(&self) -> Option<RawFd> {
         self.cache
             .is_none()
@@ -94,13 +97,6 @@ impl DiskFile {
             cache.flush(file)?;
         }
         file.sync_data()
-    }
-
-    /// Forgets a range, in the cache of a power-cut test only.
-    pub(crate) fn forget(&mut self, offset: u64, len: u64) {
-        if let Some(cache) = &mut self.cache {
-            cache.forget(offset, len);
-        }
     }
 }
 

@@ -1,3 +1,5 @@
+//! What a disk promises, on files: the claim, direct I/O, and a power cut.
+
 use super::*;
 use std::fs::File;
 

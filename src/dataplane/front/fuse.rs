@@ -1,7 +1,7 @@
 //! A volume as a file of FUSE, for a loop device above.
 //!
-//! One entry in the ring reads requests for as long as slots are free: under load many come with one system call,
-//! and idle it holds no memory.
+//! One entry in the ring reads requests for as long as slots are free: under load many come with
+//! one system call, and idle it holds no memory.
 
 use super::{Driver, Incoming};
 use crate::fuse::{self, Header, Request, reply, request};
@@ -30,8 +30,9 @@ enum State {
 }
 
 impl FuseFront {
-    /// A front end on a connection whose INIT was answered, showing `size` bytes. The descriptor must be a
-    /// duplicate of the keeper's, never a clone of the connection: the last close of a clone fails its requests.
+    /// A front end on a connection whose INIT was answered, showing `size` bytes. The descriptor
+    /// must be a duplicate of the keeper's, never a clone of the connection: the last close of a
+    /// clone fails its requests.
     pub fn new(volume: VolumeId, fd: OwnedFd, size: u64) -> Self {
         let state = State::Serving;
         FuseFront {
@@ -48,8 +49,9 @@ impl FuseFront {
         self.volume
     }
 
-    /// Has the kernel send again what a predecessor had read and not answered. Only after every disk of the
-    /// volume was claimed: before that, the predecessor's writes may still land over newer ones.
+    /// Has the kernel send again what a predecessor had read and not answered. Only after every
+    /// disk of the volume was claimed: before that, the predecessor's writes may still land over
+    /// newer ones.
     ///
     /// # Errors
     /// EINVAL on kernels without RESEND (before 6.9); ENODEV where the connection is gone.

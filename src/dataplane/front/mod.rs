@@ -1,7 +1,9 @@
-//! How a volume is shown to the kernel: behind one seam, so that another kind of device is another module.
+//! How a volume is shown to the kernel: behind one seam, so that another kind of device is another
+//! module.
 //!
-//! /dev/fuse is here; ublk and NBD come later. A front end turns what the kernel asks into operations on slots and what the
-//! machine answers into the kernel's bytes. It knows nothing of disks.
+//! /dev/fuse is here; ublk and NBD come later. A front end turns what the kernel asks into
+//! operations on slots and what the machine answers into the kernel's bytes. It knows nothing of
+//! disks.
 
 mod fuse;
 
@@ -29,7 +31,8 @@ pub(crate) trait Driver {
     fn arm(&mut self, queue: &mut Queue, slots: &Slots) -> bool;
     /// A completion of what [`Driver::arm`] asked for.
     fn event(&mut self, cqe: &Cqe, slots: &mut Slots, queue: &mut Queue) -> Incoming;
-    /// Sends the answer to the request in this slot; the loop releases the slot when the answer is on its way.
+    /// Sends the answer to the request in this slot; the loop releases the slot when the answer is
+    /// on its way.
     fn reply(
         &mut self,
         slot: SlotId,

@@ -1,12 +1,13 @@
-//! The first exchange of a connection: what the kernel offers, what we take. It happens once in the life of a mount,
-//! in the keeper; every server after that works with what was [`Negotiated`].
+//! The first exchange of a connection: what the kernel offers, what we take. It happens once in the
+//! life of a mount, in the keeper; every server after that works with what was [`Negotiated`].
 
 use super::Fields;
 use super::reply::answer;
 
 /// Bytes of data in one request at most: what the kernel offers by default.
 pub const MAX_WRITE: u32 = 1 << 20;
-/// Requests that the kernel keeps under way in the background, well above the depth of a loop device.
+/// Requests that the kernel keeps under way in the background, well above the depth of a loop
+/// device.
 const MAX_BACKGROUND: u16 = 512;
 /// The newest minor version that we speak (RESEND came with it).
 const MINOR: u32 = 40;
@@ -130,8 +131,8 @@ impl Negotiated {
     /// Bytes of its record in the keeper.
     pub const LEN: usize = 16;
 
-    /// Whether requests read by a server that died come again on demand (kernel 6.9 and later). Without it a restart means
-    /// I/O errors.
+    /// Whether requests read by a server that died come again on demand (kernel 6.9 and later).
+    /// Without it a restart means I/O errors.
     pub fn can_resend(&self) -> bool {
         self.flags & HAS_RESEND != 0
     }

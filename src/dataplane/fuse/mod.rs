@@ -1,7 +1,8 @@
-//! The kernel's FUSE protocol (linux/fuse.h, 7.x), as far as one regular file that is a volume needs it.
+//! The kernel's FUSE protocol (linux/fuse.h, 7.x), as far as one regular file that is a volume
+//! needs it.
 //!
-//! Bytes in, values out and back: no descriptor, no memory of the kernel is touched here. Numbers are in the
-//! machine's own byte order, as the kernel puts them.
+//! Bytes in, values out and back: no descriptor, no memory of the kernel is touched here. Numbers
+//! are in the machine's own byte order, as the kernel puts them.
 
 pub mod init;
 pub mod reply;
@@ -14,8 +15,8 @@ pub use request::{DecodeError, Header, Request, decode};
 
 /// The node id of the one file there is: the root of the mount.
 pub const ROOT: u64 = 1;
-/// Bytes before the data of a WRITE: its header and its arguments. A request is read so that what follows
-/// them is aligned for direct I/O.
+/// Bytes before the data of a WRITE: its header and its arguments. A request is read so that what
+/// follows them is aligned for direct I/O.
 pub const DATA_AT: usize = request::HEADER_LEN + request::RW_LEN;
 /// Bytes before the data of an answer to a READ: the header of an answer.
 pub const ANSWER_HEADER: usize = 16;

@@ -36,7 +36,8 @@ pub fn answer(unique: u64, result: Result<&[u8], i32>) -> Vec<u8> {
     out
 }
 
-/// The message that brings back every request that was read and not answered. It is safe only after the disks are claimed.
+/// The message that brings back every request that was read and not answered. It is safe only after
+/// the disks are claimed.
 pub fn resend() -> [u8; 16] {
     let mut out = header(0, 0, 0);
     out[4..8].copy_from_slice(&NOTIFY_RESEND.to_ne_bytes());
@@ -57,7 +58,8 @@ pub fn opened() -> [u8; 16] {
     out
 }
 
-/// The payload that answers GETATTR and SETATTR. It is valid for no time at all, so that growth is seen at once.
+/// The payload that answers GETATTR and SETATTR. It is valid for no time at all, so that growth is
+/// seen at once.
 pub fn attributes(size: u64) -> [u8; 104] {
     let mut out = [0; 104];
     out[16..24].copy_from_slice(&ROOT.to_ne_bytes());

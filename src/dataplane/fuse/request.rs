@@ -1,10 +1,10 @@
 //! What the kernel asks: decoded with every length checked.
 //!
 //! ```text
-//! header, 40 bytes:  0 len u32 | 4 opcode u32 | 8 unique u64 | 16 nodeid u64 | 24 uid | 28 gid | 32 pid | 36 extra
-//! READ and WRITE:    0 fh u64 | 8 offset u64 | 16 size u32 | 20 flags u32 | 24 owner u64 | 32 open flags u32 | 36
-//! FALLOCATE:         0 fh u64 | 8 offset u64 | 16 length u64 | 24 mode u32 | 28
-//! SETATTR:           0 valid u32 | 4 | 8 fh u64 | 16 size u64 | ... 88 bytes
+//! header, 40:  0 len u32 | 4 opcode u32 | 8 unique u64 | 16 nodeid u64 | 24 uid | 28 gid | 32 pid
+//! READ, WRITE: 0 fh u64 | 8 offset u64 | 16 size u32 | 20 flags u32 | 24 owner u64 | 32 flags
+//! FALLOCATE:   0 fh u64 | 8 offset u64 | 16 length u64 | 24 mode u32 | 28
+//! SETATTR:     0 valid u32 | 4 | 8 fh u64 | 16 size u64 | ... 88 bytes
 //! ```
 
 use super::Fields;
@@ -138,7 +138,8 @@ pub enum DecodeError {
     },
 }
 
-/// Reads a request of `total` bytes of which `head` is the beginning: all of it, or [`HEAD_MAX`] bytes.
+/// Reads a request of `total` bytes of which `head` is the beginning: all of it, or [`HEAD_MAX`]
+/// bytes.
 ///
 /// # Errors
 /// Where lengths contradict each other; nothing else is judged here.
@@ -218,8 +219,8 @@ fn arguments(opcode: u32, args: &Fields<'_>, total: usize) -> Option<Request> {
     })
 }
 
-/// The bytes that the kernel would send for this request, for tests and for the fuzz target. The data of a
-/// WRITE is zeros.
+/// The bytes that the kernel would send for this request, for tests and for the fuzz target. The
+/// data of a WRITE is zeros.
 pub fn encode(unique: u64, node: u64, request: &Request) -> Vec<u8> {
     let mut out = vec![0; HEADER_LEN];
     let opcode = match *request {
@@ -274,8 +275,8 @@ pub fn encode(unique: u64, node: u64, request: &Request) -> Vec<u8> {
     out
 }
 
-/// For the fuzzer: whatever the bytes, decoding neither panics nor believes a length, and what was read is read
-/// again from what we would send.
+/// For the fuzzer: whatever the bytes, decoding neither panics nor believes a length, and what was
+/// read is read again from what we would send.
 pub fn fuzz_one(data: &[u8]) {
     let head = &data[..data.len().min(HEAD_MAX)];
     let Ok((header, request)) = decode(head, data.len()) else {

@@ -1,8 +1,11 @@
+//! The wire structures: bytes of a real kernel, every request there and back, garbage.
+
 use super::init::{InitRequest, Negotiated};
 use super::request::{HEAD_MAX, encode};
 use super::*;
 
-/// A WRITE of 8 bytes at 4096 that kernel 6.18 sent again after a RESEND: the top bit of `unique` is set.
+/// A WRITE of 8 bytes at 4096 that kernel 6.18 sent again after a RESEND: the top bit of `unique`
+/// is set.
 const GOLDEN_WRITE: &str = "5800000010000000060000000000008001000000000000000000000000000000\
     2a0000000000000001000000000000000010000000000000080000000000000000000000000000000200\
     0000000000004142434445464748";

@@ -104,8 +104,8 @@ impl Keeper {
         self.fetch(Verb::Get, kind, key)
     }
 
-    /// Has the keeper let go of it, a mount taken out of the tree first; `None` where nothing was held. The
-    /// last close is the caller's: that of a loop device may wait for the server.
+    /// Has the keeper let go of it, a mount taken out of the tree first; `None` where nothing was
+    /// held. The last close is the caller's: that of a loop device may wait for the server.
     ///
     /// # Errors
     /// Where the keeper does not answer.

@@ -180,7 +180,8 @@ fn answer_init(fuse: &mut File) -> io::Result<Negotiated> {
     Ok(agreed)
 }
 
-/// Takes away mounts that an earlier keeper, now dead, left at `path`: nobody can serve them any more.
+/// Takes away mounts that an earlier keeper, now dead, left at `path`: nobody can serve them any
+/// more.
 fn detach_stale(path: &Path) -> io::Result<()> {
     let table = std::fs::read("/proc/self/mountinfo")?;
     let stale = stale_mounts(&table, path.as_os_str().as_bytes());

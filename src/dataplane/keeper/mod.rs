@@ -1,12 +1,14 @@
 //! The keeper: the process that holds what must outlive the data plane.
 //!
-//! It mounts a volume's file, answers the kernel's INIT once, and from then on only holds descriptors: the FUSE connections,
-//! the loop devices, the volatile logs of the disks. Whoever asks over its socket is handed a duplicate. It reads no request of
-//! the kernel, decides nothing, and its protocol is frozen, so it has no reason to stop: where it dies, every
-//! volume of the node is gone until it is attached anew.
+//! It mounts a volume's file, answers the kernel's INIT once, and from then on only holds
+//! descriptors: the FUSE connections, the loop devices, the volatile logs of the disks. Whoever
+//! asks over its socket is handed a duplicate. It reads no request of the kernel, decides nothing,
+//! and its protocol is frozen, so it has no reason to stop: where it dies, every volume of the node
+//! is gone until it is attached anew.
 //!
 //! Invariants:
-//! - It never opens, stats or closes anything whose end depends on a server: a FUSE file, the last descriptor of a loop device.
+//! - It never opens, stats or closes anything whose end depends on a server: a FUSE file, the last
+//!   descriptor of a loop device.
 //! - It holds no descriptor of a disk: the claim of a dead data plane would never end.
 
 mod client;
@@ -59,8 +61,8 @@ pub enum KeeperError {
     Wait(io::Error),
 }
 
-/// Runs a keeper until SIGTERM comes while it holds nothing. While it holds something, SIGTERM is refused: its end would be
-/// an I/O error for everything above.
+/// Runs a keeper until SIGTERM comes while it holds nothing. While it holds something, SIGTERM is
+/// refused: its end would be an I/O error for everything above.
 ///
 /// # Errors
 /// Where it cannot start, or the kernel refuses to let it wait.

@@ -7,11 +7,11 @@
 //! ```
 //! | verb | asks | answer |
 //! |---|---|---|
-//! | 1 mount | key of a volume; note: path of its file | note: what INIT agreed on; the connection is held (kind 1) |
+//! | 1 mount | key; note: path of the file | note: what INIT agreed on; held as kind 1 |
 //! | 2 hold | kind, key, note, descriptor | EEXIST where kind and key are taken |
 //! | 3 get | kind, key | note and a duplicate of the descriptor; ENOENT |
-//! | 4 list | kind, key: entries after this one | note: entries {kind u8, key, length u16, note} as many as fit |
-//! | 5 release | kind, key | the descriptor itself, held no more; a mount is taken out of the tree first; ENOENT |
+//! | 4 list | kind, key: those after it | note: {kind u8, key, length u16, note}, as many as fit |
+//! | 5 release | kind, key | the descriptor, held no more; a mount is detached first; ENOENT |
 
 /// Bytes of a frame at most.
 pub const MAX_FRAME: usize = 4096;
@@ -25,7 +25,8 @@ const FIXED: usize = 36;
 /// What a held descriptor is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// The FUSE connection of a volume; the note is what INIT agreed on (16 bytes), then the path of the file.
+    /// The FUSE connection of a volume; the note is what INIT agreed on (16 bytes), then the path
+    /// of the file.
     Fuse = 1,
     /// The loop device of a volume.
     Loop = 2,
@@ -261,7 +262,8 @@ impl Record {
     }
 }
 
-/// For the fuzzer: whatever the bytes, decoding does not panic, and what was read is written back byte by byte.
+/// For the fuzzer: whatever the bytes, decoding does not panic, and what was read is written back
+/// byte by byte.
 pub fn fuzz_one(data: &[u8]) {
     if let Ok(frame) = Frame::decode(data) {
         assert_eq!(frame.encode(), data);

@@ -1,3 +1,5 @@
+//! The frozen frames, and a keeper without mounts.
+
 use super::*;
 use protocol::{FrameError, Verb};
 

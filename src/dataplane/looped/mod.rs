@@ -1,11 +1,11 @@
 //! The loop device on a volume's file: set up, grown, taken away.
 //!
-//! Everything here may wait for whoever serves the file: opening it, asking its size, the last close of the device. So
-//! it runs in a short-lived process of its own ([`main`]): not in the keeper, which must never wait, and not in the
-//! data plane, whose own end would wait for itself.
+//! Everything here may wait for whoever serves the file: opening it, asking its size, the last
+//! close of the device. So it runs in a short-lived process of its own ([`main`]): not in the
+//! keeper, which must never wait, and not in the data plane, whose own end would wait for itself.
 //!
-//! A device is identified by the descriptor that the keeper holds, and towards others by the device and inode number of its
-//! file; never by a path, which another mount namespace may have too.
+//! A device is identified by the descriptor that the keeper holds, and towards others by the device
+//! and inode number of its file; never by a path, which another mount namespace may have too.
 
 use crate::keeper::{ClientError, Keeper, Kind};
 use crate::sys::loop_ioctl;

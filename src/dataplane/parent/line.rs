@@ -1,4 +1,5 @@
-//! What parent and I/O process say to each other, over the socket that is the I/O process's standard input.
+//! What parent and I/O process say to each other, over the socket that is the I/O process's
+//! standard input.
 //!
 //! One message is one byte. The end of either side is the end of the socket.
 
@@ -87,8 +88,8 @@ impl Supervised {
         self.take_over
     }
 
-    /// Everything that can fail before the disks are claimed has succeeded. In an upgrade the predecessor is told to
-    /// go only now.
+    /// Everything that can fail before the disks are claimed has succeeded. In an upgrade the
+    /// predecessor is told to go only now.
     pub fn prepared(&self) {
         self.tell(Word::Prepared);
     }

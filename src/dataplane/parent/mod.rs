@@ -1,16 +1,16 @@
-//! The parent: starts the I/O process again when it dies, kills it when it hangs, replaces it in an upgrade.
+//! The parent: starts the I/O process again when it dies, kills it when it hangs, replaces it in an
+//! upgrade.
 //!
 //! - SIGTERM, SIGINT: the I/O process finishes what it has read and ends, then the parent.
-//! - SIGHUP: upgrade. A successor is started from the same command line, that is from whatever program is at that
-//!   path by now. Once it could start it waits for the disks, and only then the predecessor is told to finish.
-//!   A successor that cannot start changes nothing.
+//! - SIGHUP: upgrade. A successor is started from the same command line, that is from whatever
+//!   program is at that path by now. Once it could start it waits for the disks, and only then the
+//!   predecessor is told to finish. A successor that cannot start changes nothing.
 //!
-//! A hung I/O process keeps its claim on the disks, so nobody else can help: that is why it is killed here.
-//! A parent that dies takes its I/O process with it, in good order; whoever starts the next one starts both.
+//! A hung I/O process keeps its claim on the disks, so nobody else can help: that is why it is
+//! killed here. A parent that dies takes its I/O process with it, in good order; whoever starts the
+//! next one starts both.
 
 mod line;
-#[cfg(test)]
-mod tests;
 
 pub use line::Supervised;
 
@@ -22,7 +22,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The exit code by which an I/O process says that it refuses to start, and that trying again is no use.
+/// The exit code by which an I/O process says that it refuses to start, and that trying again is no
+/// use.
 pub const REFUSED: u8 = 3;
 
 /// Between two questions whether the I/O process is alive.

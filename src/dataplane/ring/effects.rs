@@ -46,14 +46,15 @@ impl<M: Machine> Loop<M> {
             } => self.start(id, disk, offset, kind),
             Effect::Zero { buf, len } => {
                 let memory = self.memory(buf, len);
-                // SAFETY: `memory` is in a slot or scratch buffer that belongs to the machine's request or copy; only
-                // raw pointers into it exist.
+                // SAFETY: `memory` is in a slot or scratch buffer that belongs to the machine's
+                // request or copy; only raw pointers into it exist.
                 unsafe { std::ptr::write_bytes(memory.at, 0, len as usize) };
             }
             Effect::Append { disk, bytes } => {
                 if let Err(e) = self.port(disk).log.append(&bytes) {
-                    // The machine keeps the log within its bounds. Were the entry dropped, an acknowledged
-                    // write could be lost; a successor starts with the log applied, and so empty.
+                    // The machine keeps the log within its bounds. Were the entry dropped, an
+                    // acknowledged write could be lost; a successor starts with the log applied,
+                    // and so empty.
                     eprintln!("dataplane: disk {}: {e}", disk.0);
                     std::process::abort();
                 }
@@ -111,7 +112,6 @@ impl<M: Machine> Loop<M> {
                 (Action::Write(memory, fua), Some(own))
             }
             IoKind::Flush => (Action::Flush, None),
-            IoKind::Trim { len } => (Action::Trim(len), None),
         };
         match self.port(disk).file.ring_fd() {
             Some(fd) => {
@@ -156,10 +156,6 @@ fn behind_cache(port: &mut Port, offset: u64, action: Action) -> io::Result<()> 
             file.write_aligned(offset, from, fua)
         }
         Action::Flush => file.flush_all(),
-        Action::Trim(len) => {
-            file.forget(offset, len);
-            Ok(())
-        }
     }
 }
 

@@ -11,7 +11,6 @@ pub(super) enum Action {
     Read(Memory),
     Write(Memory, bool),
     Flush,
-    Trim(u64),
 }
 
 /// An I/O to start.
@@ -58,7 +57,8 @@ impl Ios {
         self.all[index as usize] = Some(io);
     }
 
-    /// Takes the completion of an I/O; `None` where only part of it was done and the rest was submitted.
+    /// Takes the completion of an I/O; `None` where only part of it was done and the rest was
+    /// submitted.
     pub(super) fn completed(
         &mut self,
         index: u32,
@@ -82,8 +82,6 @@ impl Ios {
                 submit(index, io, queue);
                 return None;
             }
-            // Giving space back is a wish; a device that cannot is no failure.
-            Err(libc::EOPNOTSUPP) if matches!(io.action, Action::Trim(_)) => Ok(()),
             Err(errno) => Err(IoFault { errno }),
         };
         let read = matches!(io.action, Action::Read(_));
@@ -131,6 +129,5 @@ fn submit(index: u32, io: &Io, queue: &mut Queue) {
         Action::Read(to) => queue.read_disk(index, io.fd, io.offset, to),
         Action::Write(from, fua) => queue.write_disk(index, io.fd, io.offset, from, fua),
         Action::Flush => queue.flush_disk(index, io.fd),
-        Action::Trim(len) => queue.trim_disk(index, io.fd, io.offset, len),
     }
 }

@@ -1,17 +1,19 @@
-//! The event loop of the I/O process: one thread, one io_uring, every volume and every disk of the node.
+//! The event loop of the I/O process: one thread, one io_uring, every volume and every disk of the
+//! node.
 //!
 //! ```text
-//! front end: request read into a slot -> Machine::submit -> effects -> disk I/O from and to the slot
-//!            reply written from the slot <- Reply effect <- Machine::complete <- disk I/O ends
+//! front end: request read into a slot -> Machine::submit -> effects -> disk I/O on the slot
+//!            reply written from it <- Reply effect <- Machine::complete <- disk I/O ends
 //! ```
-//! One system call submits everything that a turn produced and waits for whatever comes next. Nothing wakes an idle
-//! loop but the parent's heartbeat.
+//! One system call submits everything that a turn produced and waits for whatever comes next.
+//! Nothing wakes an idle loop but the parent's heartbeat.
 //!
 //! Invariants:
-//! - Effects are carried out in the order given; an append is in the volatile log before a later reply.
+//! - Effects are carried out in the order given; an append is in the volatile log before a later
+//!   reply.
 //! - A slot belongs to one request from its read to the end of its reply's write.
-//! - Disks are plain descriptors, never registered files: a dead process's claim ends with its last I/O, not
-//!   with its ring.
+//! - Disks are plain descriptors, never registered files: a dead process's claim ends with its last
+//!   I/O, not with its ring.
 
 mod effects;
 mod ios;
@@ -38,8 +40,8 @@ const DRAIN_LIMIT: u64 = 2_000_000_000;
 /// How large the loop is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
-    /// Requests under way at once, of all volumes together: a power of two. Each takes 1 MiB of memory that is never
-    /// paged out.
+    /// Requests under way at once, of all volumes together: a power of two. Each takes 1 MiB of
+    /// memory that is never paged out.
     pub slots: u16,
 }
 
@@ -174,7 +176,8 @@ impl<M: Machine> Loop<M> {
         }
     }
 
-    /// Removes a front end that was stopped; whether it is gone. It is not while a request is under way.
+    /// Removes a front end that was stopped; whether it is gone. It is not while a request is under
+    /// way.
     pub fn remove_front(&mut self, volume: VolumeId) -> bool {
         let at = volume.0 as usize;
         let Some(Some(front)) = self.fronts.get(at) else {
@@ -202,7 +205,8 @@ impl<M: Machine> Loop<M> {
         self.answers.pop_front()
     }
 
-    /// Reads no more requests; [`Wake::Drained`] comes when those that were read are answered, or cannot be in time.
+    /// Reads no more requests; [`Wake::Drained`] comes when those that were read are answered, or
+    /// cannot be in time.
     pub fn stop(&mut self) {
         if self.stop_at.is_none() {
             self.stop_at = Some(process::now() + DRAIN_LIMIT);
@@ -317,8 +321,8 @@ impl<M: Machine> Loop<M> {
 
 impl<M> Drop for Loop<M> {
     fn drop(&mut self) {
-        // The kernel may still write to the memory of I/Os under way: it is never used for anything else. What
-        // drops a loop is the end of its process.
+        // The kernel may still write to the memory of I/Os under way: it is never used for anything
+        // else. What drops a loop is the end of its process.
         std::mem::forget(std::mem::take(&mut self.ios));
         std::mem::forget(std::mem::take(&mut self.scratch));
     }

@@ -72,8 +72,8 @@ pub(crate) struct Queue {
     multishot: bool,
 }
 
-/// A place in memory that stays valid, and is used by nobody else, until the completion: a slot, or a buffer in
-/// the table of I/Os.
+/// A place in memory that stays valid, and is used by nobody else, until the completion: a slot, or
+/// a buffer in the table of I/Os.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Memory {
     pub at: *mut u8,
@@ -105,8 +105,9 @@ impl Queue {
         &self.ring
     }
 
-    /// Reads requests of a front end as they come, each into a slot that the kernel takes from the group when it is
-    /// needed: an idle volume holds none. It goes on until a completion says that there is no more to come.
+    /// Reads requests of a front end as they come, each into a slot that the kernel takes from the
+    /// group when it is needed: an idle volume holds none. It goes on until a completion says that
+    /// there is no more to come.
     pub(crate) fn read_requests(&mut self, volume: u32, fd: RawFd, group: u16, len: u32) {
         let fd = types::Fd(fd);
         let entry = if self.multishot {
@@ -161,16 +162,6 @@ impl Queue {
             .flags(types::FsyncFlags::DATASYNC)
             .build();
         self.push(flush.user_data(Token::Io(io).pack()));
-    }
-
-    /// Gives a range of a disk back to the device.
-    pub(crate) fn trim_disk(&mut self, io: u32, fd: RawFd, offset: u64, len: u64) {
-        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-        let trim = opcode::Fallocate::new(types::Fd(fd), len)
-            .offset(offset)
-            .mode(mode)
-            .build();
-        self.push(trim.user_data(Token::Io(io).pack()));
     }
 
     /// Tells once when a descriptor can be read.
@@ -234,8 +225,8 @@ impl Queue {
 
     fn push(&mut self, entry: squeue::Entry) {
         self.make_room(1);
-        // SAFETY: every entry is built above, from descriptors that the loop owns and from `Memory`, which
-        // is valid until the completion by its contract.
+        // SAFETY: every entry is built above, from descriptors that the loop owns and from
+        // `Memory`, which is valid until the completion by its contract.
         let pushed = unsafe { self.ring.submission().push(&entry) };
         assert!(pushed.is_ok(), "room was made");
     }

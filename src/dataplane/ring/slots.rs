@@ -1,14 +1,16 @@
 //! The buffers of requests, one pool for all volumes.
 //!
-//! A slot is a page and 1 MiB. A request is read so that its data lies at the second page, aligned for direct
-//! I/O; the header of a reply goes directly before the data, or, where a reply has no data from disk, at the slot's start.
+//! A slot is a page and 1 MiB. A request is read so that its data lies at the second page, aligned
+//! for direct I/O; the header of a reply goes directly before the data, or, where a reply has no
+//! data from disk, at the slot's start.
 //! ```text
 //! 0 reply without data | ... | 4016 request header, arguments | 4096 data, 1 MiB
 //!                              4080 reply header (over the arguments, which are read by then)
 //! ```
-//! Free slots are in a ring that the kernel takes from when it has a request to put there, so an idle volume holds no memory.
-//! The memory is shared and populated from the start: a page of a slot that is absent when this process dies in
-//! the kernel's copy would be an I/O error for the application.
+//! Free slots are in a ring that the kernel takes from when it has a request to put there, so an
+//! idle volume holds no memory. The memory is shared and populated from the start: a page of a slot
+//! that is absent when this process dies in the kernel's copy would be an I/O error for the
+//! application.
 #![allow(unsafe_code)]
 
 use super::Queue;
@@ -69,8 +71,8 @@ impl Slots {
         let memory = SharedMap::populated(n * STRIDE)?;
         let free_ring = SharedMap::populated(n * size_of::<BufRingEntry>())?;
         let address = free_ring.at(0) as u64;
-        // SAFETY: the mapping is page-aligned and holds `count` entries; it is dropped after the ring, which the
-        // event loop owns beside it.
+        // SAFETY: the mapping is page-aligned and holds `count` entries; it is dropped after the
+        // ring, which the event loop owns beside it.
         unsafe {
             queue
                 .ring()
@@ -203,8 +205,9 @@ impl Slots {
         let mask = self.busy.len() as u16 - 1;
         let entry = self.free_ring.at(0).cast::<BufRingEntry>();
         let start = self.memory.at(self.base(slot) + DATA - DATA_AT) as u64;
-        // SAFETY: the index is inside the ring (its length is a power of two), and the kernel reads the entry
-        // only after the tail covers it. The tail is a u16 of the first entry that nobody else writes.
+        // SAFETY: the index is inside the ring (its length is a power of two), and the kernel reads
+        // the entry only after the tail covers it. The tail is a u16 of the first entry that nobody
+        // else writes.
         unsafe {
             let place = entry.add(usize::from(self.tail & mask));
             (*place).set_addr(start);

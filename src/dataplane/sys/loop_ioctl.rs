@@ -113,7 +113,8 @@ pub fn status(device: BorrowedFd<'_>) -> io::Result<Status> {
     })
 }
 
-/// Makes the device take over the size of its file. Asks the file, so it waits while nobody serves that.
+/// Makes the device take over the size of its file. Asks the file, so it waits while nobody serves
+/// that.
 ///
 /// # Errors
 /// As of the ioctl.

@@ -1,4 +1,5 @@
-//! Memory that the kernel reads and writes: shared mappings, memfds, buffers aligned for direct I/O.
+//! Memory that the kernel reads and writes: shared mappings, memfds, buffers aligned for direct
+//! I/O.
 #![allow(unsafe_code)]
 
 use super::check;
@@ -11,8 +12,8 @@ use std::ptr::NonNull;
 /// Alignment that direct I/O asks of addresses, in bytes.
 pub const ALIGN: usize = 4096;
 
-/// A shared mapping, unmapped on drop. Another process, or the kernel, may write to it at any time: it is
-/// reached through pointers only, never as a slice.
+/// A shared mapping, unmapped on drop. Another process, or the kernel, may write to it at any time:
+/// it is reached through pointers only, never as a slice.
 #[derive(Debug)]
 pub struct SharedMap {
     base: NonNull<u8>,
@@ -23,8 +24,8 @@ pub struct SharedMap {
 unsafe impl Send for SharedMap {}
 
 impl SharedMap {
-    /// Anonymous memory, shared and populated: a page of a request buffer that is absent when the process dies in
-    /// the kernel's copy would be an I/O error for the application.
+    /// Anonymous memory, shared and populated: a page of a request buffer that is absent when the
+    /// process dies in the kernel's copy would be an I/O error for the application.
     ///
     /// # Errors
     /// As of mmap(2).
@@ -72,7 +73,8 @@ impl SharedMap {
             at.checked_add(bytes.len())
                 .is_some_and(|end| end <= self.len)
         );
-        // SAFETY: inside the mapping (asserted), and `bytes` cannot be in it: no slice of it exists.
+        // SAFETY: inside the mapping (asserted), and `bytes` cannot be in it: no slice of it
+        // exists.
         unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(at), bytes.len()) };
     }
     /// Fills `bytes` from byte `at`.
@@ -81,7 +83,8 @@ impl SharedMap {
             at.checked_add(bytes.len())
                 .is_some_and(|end| end <= self.len)
         );
-        // SAFETY: inside the mapping (asserted), and `bytes` cannot be in it: no slice of it exists.
+        // SAFETY: inside the mapping (asserted), and `bytes` cannot be in it: no slice of it
+        // exists.
         unsafe { std::ptr::copy_nonoverlapping(self.at(at), bytes.as_mut_ptr(), bytes.len()) };
     }
 }

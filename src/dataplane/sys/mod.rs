@@ -1,5 +1,5 @@
-//! The kernel, wrapped: every call that Rust's standard library does not offer, safe to use from the
-//! rest of the crate. Nothing here decides anything.
+//! The kernel, wrapped: every call that Rust's standard library does not offer, safe to use from
+//! the rest of the crate. Nothing here decides anything.
 
 pub mod loop_ioctl;
 pub mod memory;

@@ -13,8 +13,8 @@ fn c_path(path: &Path) -> io::Result<CString> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "path with a zero byte"))
 }
 
-/// Mounts the connection `fuse` on the regular file at `path`; its root is a regular file too. Does not wait
-/// for whoever serves the connection.
+/// Mounts the connection `fuse` on the regular file at `path`; its root is a regular file too. Does
+/// not wait for whoever serves the connection.
 ///
 /// # Errors
 /// As of mount(2).

@@ -1,4 +1,5 @@
-//! What a process asks of the kernel for itself: signals as descriptors, locks in memory, priorities.
+//! What a process asks of the kernel for itself: signals as descriptors, locks in memory,
+//! priorities.
 #![allow(unsafe_code)]
 
 use super::check;
@@ -11,13 +12,14 @@ use std::process::Command;
 /// linux/prctl.h; the libc crate does not have it.
 const PR_SET_IO_FLUSHER: libc::c_int = 57;
 
-/// Blocks these signals for the process and gives a descriptor from which they are read. To be called before
-/// any thread is started. The descriptor does not block.
+/// Blocks these signals for the process and gives a descriptor from which they are read. To be
+/// called before any thread is started. The descriptor does not block.
 ///
 /// # Errors
 /// As of sigprocmask(2), signalfd(2).
 pub fn signals(which: &[libc::c_int]) -> io::Result<OwnedFd> {
-    // SAFETY: the set is initialised by sigemptyset and lives through the calls; the descriptor is new.
+    // SAFETY: the set is initialised by sigemptyset and lives through the calls; the descriptor is
+    // new.
     unsafe {
         let mut set: libc::sigset_t = zeroed();
         libc::sigemptyset(&raw mut set);
@@ -87,7 +89,8 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     }
 }
 
-/// Nothing of this process is paged out from now on: a file system above may wait for us while memory is short.
+/// Nothing of this process is paged out from now on: a file system above may wait for us while
+/// memory is short.
 ///
 /// # Errors
 /// As of mlockall(2): not allowed without CAP_IPC_LOCK.
@@ -97,7 +100,8 @@ pub fn lock_memory() -> io::Result<()> {
         .map(drop)
 }
 
-/// Marks this process as one that writes back others' memory: its own allocations never wait for such writes.
+/// Marks this process as one that writes back others' memory: its own allocations never wait for
+/// such writes.
 ///
 /// # Errors
 /// As of prctl(2): not allowed without CAP_SYS_RESOURCE.

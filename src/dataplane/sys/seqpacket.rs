@@ -177,7 +177,8 @@ pub fn send(fd: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Res
 /// descriptors that came with it.
 ///
 /// # Errors
-/// As of recvmsg(2); EMSGSIZE where the message was longer than `buf` or carried too many descriptors.
+/// As of recvmsg(2); EMSGSIZE where the message was longer than `buf` or carried too many
+/// descriptors.
 pub fn receive(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
     let mut control = [0u64; CONTROL_WORDS];
     let mut iov = libc::iovec {

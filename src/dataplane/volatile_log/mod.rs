@@ -1,14 +1,16 @@
 //! The volatile log of a disk: metadata that was acknowledged and is not yet durable on the disk.
 //!
-//! It is a ring of bytes in a memfd that the keeper holds, so it outlives the data plane but not the node: a killed process
-//! loses no acknowledged write, a power cut only what was not flushed. What the bytes mean is the engine's business.
+//! It is a ring of bytes in a memfd that the keeper holds, so it outlives the data plane but not
+//! the node: a killed process loses no acknowledged write, a power cut only what was not flushed.
+//! What the bytes mean is the engine's business.
 //!
 //! ```text
-//! 0 "SVVLOG1\0" | 8 capacity u64 | 16 start u64 | 24 end u64 | 4096.. the ring; byte n of the log is at n % capacity
+//! 0 "SVVLOG1\0" | 8 capacity u64 | 16 start u64 | 24 end u64 | 4096.. the ring
+//! byte n of the log is at n % capacity of the ring
 //! ```
 //! Invariants:
-//! - `start <= end <= start + capacity`; both only grow. Bytes are in the ring before `end` covers them, so a
-//!   process killed at any instruction leaves a log that ends between two appends.
+//! - `start <= end <= start + capacity`; both only grow. Bytes are in the ring before `end` covers
+//!   them, so a process killed at any instruction leaves a log that ends between two appends.
 //! - One process at a time: a log is opened only after the disk it belongs to was claimed.
 #![allow(unsafe_code)]
 

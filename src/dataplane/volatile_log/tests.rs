@@ -1,3 +1,5 @@
+//! The log against a queue of bytes, and what is no log.
+
 use super::*;
 use std::collections::VecDeque;
 

@@ -1,5 +1,5 @@
-//! The simplest machine there is: volume N is disk N, byte by byte. It keeps one entry in the disk's volatile log for each
-//! write that no flush has covered, so that logs are exercised too.
+//! The simplest machine there is: volume N is disk N, byte by byte. It keeps one entry in the
+//! disk's volatile log for each write that no flush has covered, so that logs are exercised too.
 
 use dataplane::machine::Machine;
 use engine::io::{
@@ -47,7 +47,9 @@ impl Machine for Identity {
                 (off, IoKind::Write { buf, len }, Kind::Write)
             }
             Op::Discard { off, len } | Op::WriteZeroes { off, len } if aligned(off, len) => {
-                (off, IoKind::Trim { len }, Kind::Other)
+                let len = u32::try_from(len).unwrap();
+                out.push(Effect::Zero { buf, len });
+                (off, IoKind::Write { buf, len }, Kind::Write)
             }
             Op::Flush => {
                 let logged = self.logged.get(&disk).copied().unwrap_or(0);

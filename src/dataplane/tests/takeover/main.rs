@@ -1,7 +1,8 @@
-//! Real processes on real kernel interfaces: keeper, parent, I/O process, loop devices, and their deaths. Each rule of the
-//! data path has a test here, or beside its module, that fails without it.
+//! Real processes on real kernel interfaces: keeper, parent, I/O process, loop devices, and their
+//! deaths. Each rule of the data path has a test here, or beside its module, that fails without it.
 //!
-//! Needs root and /dev/fuse; without them it says so and fails. One test at a time; a name on the command line chooses.
+//! Needs root and /dev/fuse; without them it says so and fails. One test at a time; a name on the
+//! command line chooses.
 #![allow(unsafe_code)]
 
 mod machine;

@@ -49,7 +49,8 @@ fn assert_clean(seen: &Seen) {
     );
 }
 
-/// The longest time without any answer between each event and the next: how long applications waited.
+/// The longest time without any answer between each event and the next: how long applications
+/// waited.
 fn print_pauses(what: &str, events: &[Instant], seen: &Seen) {
     let mut pauses: Vec<f64> = events
         .iter()
@@ -311,7 +312,8 @@ fn a_second_process_is_refused() {
     let mut first = world.start_alone(&[]);
     let writer = Writer::start(&world.file(0), 2, 0x5eed_0007);
     assert!(writer.progress(100, SOON));
-    // To the second one this is a takeover, since the keeper holds connections: it waits, and serves nothing.
+    // To the second one this is a takeover, since the keeper holds connections: it waits, and
+    // serves nothing.
     let mut second = world.start_alone(&[]);
     std::thread::sleep(Duration::from_millis(200));
     assert!(
@@ -338,8 +340,8 @@ fn descriptors_and_buffers() {
     let fuse = Path::new("/dev/fuse");
     let (theirs, ours) = (descriptors(keeper, fuse), descriptors(plane, fuse));
     assert_eq!((theirs.len(), ours.len()), (1, 1));
-    // KCMP_FILE = 0: the same open file description, not a clone, whose last close would fail its requests.
-    // SAFETY: no pointers.
+    // KCMP_FILE = 0: the same open file description, not a clone, whose last close would fail its
+    // requests. SAFETY: no pointers.
     let differ = unsafe { libc::syscall(libc::SYS_kcmp, keeper, plane, 0, theirs[0], ours[0]) };
     assert_eq!(differ, 0, "the connection is shared, not cloned");
 

@@ -28,7 +28,8 @@ pub struct World {
 }
 
 impl World {
-    /// A keeper with the files of so many volumes mounted, each on a disk of its own. Nobody serves them yet.
+    /// A keeper with the files of so many volumes mounted, each on a disk of its own. Nobody serves
+    /// them yet.
     pub fn new(disks: usize) -> Self {
         let dir = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
         let mut world = World {
@@ -153,7 +154,8 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         for n in 0..self.disks {
-            // Held by the keeper, given back here: its last close may wait, so only while somebody serves.
+            // Held by the keeper, given back here: its last close may wait, so only while somebody
+            // serves.
             if self.plane_pid().is_some()
                 && let Ok(keeper) = Keeper::connect(&self.socket())
             {

@@ -1,4 +1,5 @@
-//! A writer that verifies: each thread owns some blocks, knows what it wrote last to each, and checks every read.
+//! A writer that verifies: each thread owns some blocks, knows what it wrote last to each, and
+//! checks every read.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -54,7 +55,8 @@ pub fn open(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
-/// Content that says which block it is of and how often that was written; all of it derives from these.
+/// Content that says which block it is of and how often that was written; all of it derives from
+/// these.
 pub fn fill(block: &mut Block, number: u64, version: u64) {
     let mut random = Random(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ version << 1 | 1);
     for chunk in block.0.chunks_mut(8) {
@@ -95,7 +97,8 @@ impl Writer {
         true
     }
 
-    /// Ends the threads and verifies every block once more. A thread that hangs is an error, not a hang.
+    /// Ends the threads and verifies every block once more. A thread that hangs is an error, not a
+    /// hang.
     pub fn finish(self, limit: Duration) -> Seen {
         self.stop.store(true, Ordering::Relaxed);
         let start = Instant::now();
