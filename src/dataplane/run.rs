@@ -13,6 +13,7 @@ use crate::keeper::{ClientError, Keeper, Kind};
 use crate::machine::Machine;
 use crate::parent::{ParentError, Supervised};
 use crate::ring::{Loop, Size, Wake};
+use crate::sys::memory::{SharedMap, memfd};
 use crate::sys::process;
 use crate::volatile_log::{LogError, VolatileLog};
 use engine::io::VolumeId;
@@ -91,7 +92,7 @@ impl Process {
     /// # Errors
     /// Where the kernel refuses memory or the ring.
     pub fn prepare<M: Machine>(&self, machine: M, size: Size) -> Result<Loop<M>, RunError> {
-        let ring = Loop::new(machine, size)?;
+        let ring = Loop::new(machine, size, self.slot_memory(size)?)?;
         if let Err(e) = process::lock_memory() {
             eprintln!("dataplane: memory is not locked: {e}");
         }
@@ -99,6 +100,25 @@ impl Process {
             parent.prepared();
         }
         Ok(ring)
+    }
+
+    /// The memory of the slots. The keeper holds it, for filling it with zeros takes longer than all
+    /// else in a takeover. What a dead predecessor's I/O still puts there ends before the claim.
+    fn slot_memory(&self, size: Size) -> Result<SharedMap, RunError> {
+        const KEY: [u8; 16] = [0; 16];
+        let len = size.bytes();
+        let note = (len as u64).to_le_bytes();
+        if let Some(held) = self.keeper.get(Kind::Slots, KEY)? {
+            if held.note == note {
+                return Ok(SharedMap::of_file(held.fd.as_fd(), len)?);
+            }
+            drop(self.keeper.release(Kind::Slots, KEY)?);
+        }
+        let fd = memfd(c"stratovol-slots", len)?;
+        let memory = SharedMap::of_file(fd.as_fd(), len)?;
+        self.keeper
+            .hold(Kind::Slots, KEY, note.to_vec(), fd.as_fd())?;
+        Ok(memory)
     }
 
     /// The keeper.

@@ -32,13 +32,14 @@ pub enum Kind {
     Loop = 2,
     /// The volatile log of a disk.
     Log = 3,
+    /// The memory of the request slots, so that a successor need not fill it with zeros first.
+    Slots = 4,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Kind::Fuse, Kind::Loop, Kind::Log]
-            .into_iter()
-            .find(|k| *k as u8 == byte)
+        let all = [Kind::Fuse, Kind::Loop, Kind::Log, Kind::Slots];
+        all.into_iter().find(|k| *k as u8 == byte)
     }
 }
 

@@ -28,8 +28,9 @@ pub const REFUSED: u8 = 3;
 
 /// Between two questions whether the I/O process is alive.
 const QUESTION: Duration = Duration::from_secs(1);
-/// A process that lived for a shorter time than this is started again only after a pause.
-const SHORT_LIFE: Duration = Duration::from_millis(100);
+/// A process that served for a shorter time than this, as one does that dies of the same request again
+/// and again, is started again only after a pause.
+const SHORT_LIFE: Duration = Duration::from_millis(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -102,10 +103,9 @@ struct Kid {
     child: Child,
     socket: OwnedFd,
     stage: Stage,
-    born: Instant,
     /// When it was last heard, or entered its stage.
     heard: Instant,
-    ever_served: bool,
+    serving_since: Option<Instant>,
 }
 
 impl Kid {
@@ -132,9 +132,8 @@ impl Kid {
             child,
             socket: ours,
             stage,
-            born: now,
             heard: now,
-            ever_served: false,
+            serving_since: None,
         })
     }
 
@@ -164,7 +163,7 @@ impl Kid {
                 self.enter(Stage::Recovering);
             }
             Ok(Some(Word::Serving)) if self.stage != Stage::Finishing => {
-                self.ever_served = true;
+                self.serving_since = Some(Instant::now());
                 self.enter(Stage::Serving);
             }
             Ok(Some(Word::Alive)) if self.stage == Stage::Serving => self.heard = Instant::now(),
@@ -326,16 +325,16 @@ impl Parent<'_> {
         let Some(status) = kid.child.try_wait().map_err(ParentError::Wait)? else {
             return Ok(());
         };
-        let (served, age) = (kid.ever_served, kid.born.elapsed());
+        let served = kid.serving_since.map(|since| since.elapsed());
         self.kid = self.successor.take();
         if self.kid.is_some() || self.stopping {
             return Ok(());
         }
         eprintln!("parent: the I/O process ended ({status})");
-        if !served && status.code() == Some(i32::from(REFUSED)) {
+        if served.is_none() && status.code() == Some(i32::from(REFUSED)) {
             return Err(ParentError::Refused(status));
         }
-        if served && age >= SHORT_LIFE {
+        if served.is_some_and(|age| age >= SHORT_LIFE) {
             self.pause = FIRST_PAUSE;
             self.restart_at = Some(Instant::now());
         } else {

@@ -26,6 +26,7 @@ pub(crate) use slots::{Answer, SlotId, Slots};
 use crate::disk::DiskFile;
 use crate::front::{Driver, FuseFront, Incoming};
 use crate::machine::Machine;
+use crate::sys::memory::SharedMap;
 use crate::sys::process;
 use crate::volatile_log::VolatileLog;
 use engine::io::{DiskIndex, Effects, Notice, ReqId, VolumeId};
@@ -43,6 +44,13 @@ pub struct Size {
     /// Requests under way at once, of all volumes together: a power of two. Each takes 1 MiB of
     /// memory that is never paged out.
     pub slots: u16,
+}
+
+impl Size {
+    /// Bytes of memory that the slots take.
+    pub(crate) fn bytes(self) -> usize {
+        Slots::bytes(self.slots)
+    }
 }
 
 impl Default for Size {
@@ -90,13 +98,14 @@ pub struct Loop<M> {
 }
 
 impl<M: Machine> Loop<M> {
-    /// Allocates the slots and the ring. To be called in the thread that will run it.
+    /// Makes the ring, over the memory of the slots ([`Size::bytes`]), which a predecessor may still
+    /// use until the disks are claimed. To be called in the thread that will run it.
     ///
     /// # Errors
-    /// Where the kernel refuses memory or the ring.
-    pub fn new(machine: M, size: Size) -> io::Result<Self> {
+    /// Where the kernel refuses the ring.
+    pub(crate) fn new(machine: M, size: Size, memory: SharedMap) -> io::Result<Self> {
         let queue = Queue::new()?;
-        let slots = Slots::new(size.slots, &queue)?;
+        let slots = Slots::new(size.slots, memory, &queue)?;
         Ok(Loop {
             machine,
             queue,

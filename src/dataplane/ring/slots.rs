@@ -61,14 +61,13 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// `count`: a power of two, at most 32768.
-    pub(crate) fn new(count: u16, queue: &Queue) -> io::Result<Self> {
+    /// `count`: a power of two, at most 32768. `memory` is not touched before the first request.
+    pub(crate) fn new(count: u16, memory: SharedMap, queue: &Queue) -> io::Result<Self> {
         let n = usize::from(count);
         if !count.is_power_of_two() {
             let why = format!("{count} slots: not a power of two");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        let memory = SharedMap::populated(n * STRIDE)?;
         let free_ring = SharedMap::populated(n * size_of::<BufRingEntry>())?;
         let address = free_ring.at(0) as u64;
         // SAFETY: the mapping is page-aligned and holds `count` entries; it is dropped after the
@@ -88,6 +87,11 @@ impl Slots {
         };
         (0..count).for_each(|slot| slots.give(SlotId(slot)));
         Ok(slots)
+    }
+
+    /// Bytes of memory that so many slots take.
+    pub(crate) fn bytes(count: u16) -> usize {
+        usize::from(count) * STRIDE
     }
 
     pub(crate) const GROUP: u16 = GROUP;

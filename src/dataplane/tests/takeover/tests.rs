@@ -432,7 +432,10 @@ fn a_hundred_idle_volumes_sleep() {
         woken <= 15,
         "only the parent's heartbeat wakes an idle process: woken {woken} times"
     );
-    assert_eq!(logs, 200, "a connection and a log each");
+    assert_eq!(
+        logs, 201,
+        "a connection and a log each, and the memory of the slots"
+    );
     assert!(world.keeper().get(Kind::Fuse, uid(99)).unwrap().is_some());
 }
 
