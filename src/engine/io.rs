@@ -128,11 +128,6 @@ pub enum IoKind {
     },
     /// Everything completed before this was issued becomes durable.
     Flush,
-    /// The device may forget the range; best effort, content undefined afterwards.
-    Trim {
-        /// Bytes.
-        len: u64,
-    },
 }
 
 /// How an I/O ended.
@@ -288,6 +283,28 @@ pub enum Notice {
         disk: DiskUid,
         /// What it answered.
         fault: IoFault,
+    },
+    /// A metadata block cannot be believed; what it maps is answered with errors.
+    Damaged {
+        /// The disk.
+        disk: DiskUid,
+        /// Which block, and what is wrong with it.
+        what: String,
+    },
+    /// An I/O met a state of its map entry that the store did not make (spec M3); it waits.
+    MapFault {
+        /// The volume.
+        volume: VolumeUid,
+        /// The leaf.
+        path: ObjectPath,
+        /// The name of the fault, for the answer.
+        fault: u64,
+        /// The segment of the leaf.
+        segment: u32,
+        /// Whether it is a write.
+        write: bool,
+        /// The state that stopped it.
+        state: crate::map::State,
     },
     /// A copy missed a write; the others know, durably.
     LegDropped {

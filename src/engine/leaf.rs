@@ -118,18 +118,19 @@ pub trait Leaves {
     fn flush(&mut self, disk: DiskIndex, token: Token);
     /// Marks regions as being written (`dirty`), durable when done.
     fn mark_dirty(&mut self, leaf: LeafId, region: u32, token: Token);
-    /// Forgets the mark of a region: all legs hold the same there, durably. Lazy: durable some time.
+    /// Forgets the mark of a region: all legs hold the same there, durably. Lazy: durable some
+    /// time.
     fn clear_dirty(&mut self, leaf: LeafId, region: u32);
     /// Replaces the record about the mirror above, and the set of regions whose legs may differ,
     /// durable when done.
     fn set_legs(&mut self, leaf: LeafId, legs: LegsRecord, token: Token);
-    /// Marks every dirty region as one to resync (the legs may differ there), or one as equal again.
-    /// Durable with the next flush.
+    /// Marks every dirty region as one to resync (the legs may differ there), or one as equal
+    /// again. Durable with the next flush.
     fn resync_dirty(&mut self, leaf: LeafId);
     /// The legs are equal again in this region. Durable with the next flush.
     fn clear_resync(&mut self, leaf: LeafId, region: u32);
-    /// Ends the current epoch `e`, holds it (changes after it are told apart from now on) and returns
-    /// it. Durable with the next flush or `set_legs`.
+    /// Ends the current epoch `e`, holds it (changes after it are told apart from now on) and
+    /// returns it. Durable with the next flush or `set_legs`.
     fn cut_epoch(&mut self, leaf: LeafId) -> Epoch;
     /// The running epoch becomes `epoch`, if that is later: a leg that was away is in step again.
     /// Nothing is held by it. Durable with the next flush or `set_legs`.

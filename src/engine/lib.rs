@@ -1,8 +1,8 @@
 //! What a volume is: everything between a block-device request and the I/O on the disks.
 //!
 //! Pure and synchronous: events come in as calls with the time as an argument, effects go out as
-//! values ([`io::Effect`]), in an order that the shell keeps. Nothing here knows a clock, a thread, a
-//! file or a socket; the simulator runs exactly this code.
+//! values ([`io::Effect`]), in an order that the shell keeps. Nothing here knows a clock, a thread,
+//! a file or a socket; the simulator runs exactly this code.
 //!
 //! From the request down:
 //! - [`node::Engine`] is the whole of one node: its volumes and its disks.
@@ -15,5 +15,9 @@ pub mod disk;
 pub mod format;
 pub mod io;
 pub mod leaf;
+pub mod map;
+pub mod node;
+pub mod planted;
+pub mod store;
 pub mod tree;
 pub mod volume;

@@ -79,8 +79,9 @@ impl fmt::Display for NodeName {
     }
 }
 
-/// A place in a volume's tree: the index of a child at each level from the root. Prints `/`, `/0`, `/0.1`.
-/// At most [`ObjectPath::MAX_DEPTH`] levels and 255 children a level, so that it fits 8 bytes on disk.
+/// A place in a volume's tree: the index of a child at each level from the root. Prints `/`, `/0`,
+/// `/0.1`. At most [`ObjectPath::MAX_DEPTH`] levels and 255 children a level, so that it fits 8
+/// bytes on disk.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectPath {
     depth: u8,

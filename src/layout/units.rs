@@ -101,7 +101,12 @@ impl std::str::FromStr for Bytes {
 
 impl Serialize for Bytes {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        // What people are shown may be rounded ("1.5 GiB"); what is stored must be read back.
+        let shown = self.to_string();
+        match shown.parse() {
+            Ok(same) if *self == same => s.serialize_str(&shown),
+            _ => s.serialize_u64(self.0),
+        }
     }
 }
 
@@ -136,7 +141,17 @@ macro_rules! counter {
     ($(#[$doc:meta])* $name:ident, $int:ty) => {
         $(#[$doc])*
         #[derive(
-            Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+            Clone,
+            Copy,
+            Debug,
+            Default,
+            PartialEq,
+            Eq,
+            PartialOrd,
+            Ord,
+            Hash,
+            Serialize,
+            Deserialize,
         )]
         #[serde(transparent)]
         pub struct $name(pub $int);
@@ -161,7 +176,8 @@ macro_rules! counter {
 }
 
 counter!(
-    /// Counts the versions of a layout, and of each object in it; storage refuses older ones (spec A4).
+    /// Counts the versions of a layout, and of each object in it; storage refuses older ones (spec
+    /// A4).
     Generation,
     u64
 );
@@ -193,6 +209,22 @@ mod tests {
         }
         assert_eq!(Bytes(64 << 20).to_string(), "64 MiB");
         assert_eq!(Bytes(1 << 30 | 1 << 29).to_string(), "1.5 GiB");
+        for exact in [
+            0,
+            1,
+            4095,
+            1 << 20,
+            (1 << 30) + 4096,
+            (1 << 40) - 1,
+            u64::MAX,
+        ] {
+            let json = serde_json::to_string(&Bytes(exact)).unwrap();
+            assert_eq!(
+                serde_json::from_str::<Bytes>(&json).unwrap(),
+                Bytes(exact),
+                "{json}"
+            );
+        }
         for bad in ["-1", "x", "12 Zi", "99999999999 EiB", ""] {
             assert!(bad.parse::<Bytes>().is_err(), "{bad}");
         }

@@ -1,8 +1,8 @@
 //! Recognises what somebody else put on a device, so that it is never overwritten (spec K6).
 //!
-//! Facts from the formats' own descriptions: where each keeps its magic number. A device whose first
-//! and last bytes show none of these may still hold something; the caller decides whether it must be
-//! all zeros.
+//! Facts from the formats' own descriptions: where each keeps its magic number. A device whose
+//! first and last bytes show none of these may still hold something; the caller decides whether it
+//! must be all zeros.
 
 /// Bytes from the start of the device that [`detect`] wants.
 pub const HEAD: usize = 128 << 10;
@@ -16,6 +16,7 @@ const IN_HEAD: &[(usize, &[u8], &str)] = &[
     (0x10040, b"_BHRfS_M", "a Btrfs file system"),
     (0, b"LUKS\xba\xbe", "a LUKS encrypted volume"),
     (512, b"EFI PART", "a GPT partition table"),
+    (4096, b"EFI PART", "a GPT partition table"),
     (512, b"LABELONE", "an LVM physical volume"),
     (0, b"LABELONE", "an LVM physical volume"),
     (1024, b"LABELONE", "an LVM physical volume"),
@@ -34,6 +35,8 @@ const IN_HEAD: &[(usize, &[u8], &str)] = &[
     (4086, b"SWAP-SPACE", "Linux swap space"),
     (0x10034, b"ReIsEr", "a ReiserFS file system"),
     (0x8001, b"CD001", "an ISO 9660 file system"),
+    (0x8001, b"BEA01", "a UDF file system"),
+    (0x8000, b"JFS1", "a JFS file system"),
     (3, b"NTFS    ", "an NTFS file system"),
     (3, b"EXFAT   ", "an exFAT file system"),
     (0x36, b"FAT1", "a FAT file system"),
@@ -45,6 +48,11 @@ const IN_HEAD: &[(usize, &[u8], &str)] = &[
         &[0xc6, 0x85, 0x73, 0xf6, 0x4e, 0x1a, 0x45, 0xca],
         "a bcache or bcachefs device",
     ),
+    (
+        0x1018,
+        &[0xc6, 0x85, 0x73, 0xf6, 0x66, 0xce, 0x90, 0xa9],
+        "a bcachefs device",
+    ),
     (0, b"bluestore block device", "a Ceph BlueStore device"),
     (0, b"BITLOCK0", "a BitLocker volume"),
 ];
@@ -52,11 +60,7 @@ const IN_HEAD: &[(usize, &[u8], &str)] = &[
 /// (bytes before the end, magic, what it is) in the tail.
 const IN_TAIL: &[(usize, &[u8], &str)] = &[
     (512, b"EFI PART", "a GPT partition table (backup copy)"),
-    (
-        0x2000,
-        &[0xfc, 0x4e, 0x2b, 0xa9],
-        "a member of a Linux RAID (metadata 1.0)",
-    ),
+    (4096, b"EFI PART", "a GPT partition table (backup copy)"),
 ];
 
 /// What the first and the last bytes of a device show, in words; `None` where they show nothing.
@@ -74,19 +78,21 @@ pub fn detect(head: &[u8], tail: &[u8]) -> Option<&'static str> {
     in_head
         .or_else(in_tail)
         .map(|(_, _, what)| *what)
-        .or_else(|| raid_090(tail))
+        .or_else(|| raid_at_end(tail))
         .or_else(|| zfs(head))
         .or_else(|| mbr(head))
 }
 
-/// Metadata 0.90 lies in the last 64 KiB-aligned 64 KiB block that is whole.
-fn raid_090(tail: &[u8]) -> Option<&'static str> {
-    const STEP: usize = 64 << 10;
-    let found = (0..=1).any(|back| {
-        let at = (tail.len() / STEP).checked_sub(1 + back).map(|n| n * STEP);
-        at.is_some_and(|at| tail[at..].starts_with(&[0xfc, 0x4e, 0x2b, 0xa9]))
-    });
-    found.then_some("a member of a Linux RAID (metadata 0.90)")
+/// Linux RAID at the end: metadata 1.0 lies 8 to 12 KiB before it, metadata 0.90 in the last 64 KiB
+/// that are whole and aligned. How far that is from the end depends on the size of the device, so
+/// every sector of the tail is looked at.
+fn raid_at_end(tail: &[u8]) -> Option<&'static str> {
+    tail.rchunks_exact(512)
+        .find(|sector| sector.starts_with(&[0xfc, 0x4e, 0x2b, 0xa9]))
+        .map(|sector| match sector[4] {
+            0 => "a member of a Linux RAID (metadata 0.90)",
+            _ => "a member of a Linux RAID (metadata 1.0)",
+        })
 }
 
 /// A ZFS label keeps its uberblocks from 128 KiB on; its name-value list starts at 16 KiB.
@@ -97,7 +103,7 @@ fn zfs(head: &[u8]) -> Option<&'static str> {
     named.then_some("a member of a ZFS pool")
 }
 
-/// A partition table of the old kind: the boot signature and at least one entry in use, or boot code.
+/// The boot signature: a partition table of the old kind, or boot code.
 fn mbr(head: &[u8]) -> Option<&'static str> {
     let sector = head.get(..512)?;
     (sector[510..] == [0x55, 0xaa]).then_some("a partition table or boot sector (MBR)")

@@ -58,9 +58,9 @@ pub struct GeometryChoice {
 
 impl GeometryChoice {
     /// What suits a disk of this many bytes: segments of 1 MiB, units of 64 MiB, a journal of 4 to
-    /// 64 MiB, 64 to 1,024 objects.
+    /// 32 MiB, 64 to 1,024 objects.
     pub fn for_size(size: u64) -> Self {
-        let gib = size >> 30;
+        let gib = (size >> 30).min(1 << 20);
         GeometryChoice {
             segment_blocks: 256,
             unit_segments: 64,
@@ -69,16 +69,14 @@ impl GeometryChoice {
                 64..1024 => 256,
                 _ => 1024,
             },
-            journal_blocks: match gib {
-                0..64 => 1 << 10,
-                64..1024 => 1 << 12,
-                _ => 1 << 14,
-            },
+            journal_blocks: (gib as u32 * 512).clamp(1 << 10, 1 << 13),
         }
     }
 }
 
 const OBJECTS_AT: u64 = 16;
+/// Most segments on a disk: a map entry names one in 27 bits.
+const MOST_SEGMENTS: u64 = 1 << 27;
 /// Blocks in an object slot: the record and three parts of the owner text.
 pub const SLOT_BLOCKS: u64 = 4;
 
@@ -101,11 +99,12 @@ impl Geometry {
         if g.size < least {
             return Err(GeometryError::TooSmall { size, least });
         }
-        // A unit costs its data, a header and its page slots; alignment may cost a segment more.
+        // A unit costs its data, a header and its page slots. Alignment may give or take a segment,
+        // so one unit more is tried.
         let per_unit = g.unit_blocks() + 1 + u64::from(g.unit_segments);
         let room = (g.size - least) / BLOCK as u64;
-        let most = u64::from(u32::MAX / g.unit_segments / 2);
-        g.units = u32::try_from((1 + room / per_unit).min(most)).unwrap_or(u32::MAX);
+        let most = MOST_SEGMENTS / u64::from(g.unit_segments);
+        g.units = u32::try_from((2 + room / per_unit).min(most)).unwrap_or(u32::MAX);
         while g.end() > g.size {
             g.units -= 1;
         }
@@ -135,6 +134,9 @@ impl Geometry {
                 bounds,
             })
         };
+        if !self.size.is_multiple_of(BLOCK as u64) {
+            return bad("size", self.size, "a multiple of 4,096");
+        }
         let pow2 = |n: u32, most| n.is_power_of_two() && (2..=most).contains(&n);
         if !pow2(self.segment_blocks, 256) {
             let n = self.segment_blocks.into();
@@ -147,16 +149,15 @@ impl Geometry {
         if !(1..=4096).contains(&self.slots) {
             return bad("object slots", self.slots.into(), "from 1 to 4,096");
         }
-        if !(32..=1 << 20).contains(&self.journal_blocks) {
+        if !(64..=1 << 20).contains(&self.journal_blocks) {
             return bad(
                 "journal blocks",
                 self.journal_blocks.into(),
-                "from 32 to 1,048,576",
+                "from 64 to 1,048,576",
             );
         }
-        // A map entry names a segment of the disk in 27 bits.
         let segments = u64::from(self.units) * u64::from(self.unit_segments);
-        if self.units == 0 || segments > 1 << 27 {
+        if self.units == 0 || segments > MOST_SEGMENTS {
             return bad(
                 "units",
                 self.units.into(),
@@ -222,7 +223,8 @@ impl Geometry {
         (self.data_at() + u64::from(segment) * u64::from(self.segment_blocks) + u64::from(block))
             * BLOCK as u64
     }
-    /// The number that the page of a block's home has in a page entry: blocks from the disk's start.
+    /// The number that the page of a block's home has in a page entry: blocks from the disk's
+    /// start.
     pub fn data_block(&self, segment: u32, block: u32) -> u64 {
         self.data_offset(segment, block) / BLOCK as u64
     }

@@ -4,7 +4,7 @@
 //!    0 "SVUH" version state disk number=unit     (see `begin_block`; state 0 free, 1 granted)
 //!   28 slot u16             30 segments u16
 //!   32 volume uid [16]      48 path [8]           56 generation u64
-//!   64 segments × 16: kind u8 (0 free, 1 run, 2 page) │ - [3] │ logical segment u32 │ birth u32 │ -
+//!   64 segments × 16: kind u8 (0 free, 1 run, 2 page) │ - [3] │ logical u32 │ birth u32 │ -
 //! 4092 CRC-32C u32
 //! ```
 

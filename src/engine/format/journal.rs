@@ -4,11 +4,12 @@
 //!  0 "SVJG" version u16 │ 6 kind u16 (1 group, 2 entry)
 //!  8 disk uid [16]       24 incarnation u64     32 counter u64 (group: running block number)
 //! 40 first record u64    48 records u32         52 bytes u32   56 payload CRC-32C u32
+//!                         (images that follow them are not counted)
 //! 60 header CRC-32C u32  64 records, in a group zero-filled to a whole block
 //! ```
 //! A group counts only whole: its checksums cover all of it, so a torn one is as if never written.
-//! Groups follow one another in the ring and are written one at a time, each durable before the next
-//! is begun; a damaged group with a good one behind it is therefore damage, not a power cut.
+//! Groups follow one another in the ring and are written one at a time, each durable before the
+//! next is begun; a damaged group with a good one behind it is therefore damage, not a power cut.
 
 use super::record::{Record, RecordError};
 use super::{BLOCK, DiskUid, VERSION, array_at, put, u16_at, u32_at, u64_at};
@@ -39,7 +40,7 @@ pub struct Frame {
     pub counter: u64,
     /// The number of its first record.
     pub first_record: u64,
-    /// How many records.
+    /// How many records, images that a checkpoint added aside.
     pub records: u32,
     /// Their bytes.
     pub bytes: u32,
@@ -107,6 +108,19 @@ impl Frame {
         (FRAME as u64 + u64::from(self.bytes)).div_ceil(BLOCK as u64)
     }
 
+    /// Reads the records as far as they can be read, whatever the checksum says: a planted mistake.
+    pub(crate) fn records_unchecked(&self, payload: &[u8]) -> Vec<Record> {
+        let mut rest = &payload[..payload.len().min(self.bytes as usize)];
+        let mut records = Vec::new();
+        while let Some(record) = (!rest.is_empty())
+            .then(|| Record::decode(&mut rest).ok())
+            .flatten()
+        {
+            records.push(record);
+        }
+        records
+    }
+
     /// Reads the records of a frame whose payload this is; `None` where the payload is not whole.
     ///
     /// # Errors
@@ -123,40 +137,47 @@ impl Frame {
                 Err(e) => return Some(Err(e)),
             }
         }
+        let counted = records.len() >= self.records as usize;
+        let images = |r: &Record| matches!(r, Record::Image { .. });
+        let sound = counted && records.iter().skip(self.records as usize).all(images);
         let short = RecordError::Field {
             field: "count in its frame",
             value: self.records,
         };
-        Some(if records.len() == self.records as usize {
-            Ok(records)
-        } else {
-            Err(short)
-        })
+        Some(if sound { Ok(records) } else { Err(short) })
     }
 }
 
-/// Feeds any bytes to the decoders.
+/// Feeds any bytes to the decoders, as they are and as the payload of a sound frame; what is
+/// accepted must encode to the same meaning.
 pub fn fuzz_one(data: &[u8]) {
     let disk = DiskUid([7; 16]);
     if let Some(frame) = Frame::decode(data, disk) {
-        if let Some(Ok(records)) = frame.records(&data[FRAME..]) {
-            let mut payload = Vec::new();
-            records.iter().for_each(|r| r.encode(&mut payload));
-            let again = encode(frame, &payload);
-            assert_eq!(Frame::decode(&again, disk), Some(frame));
-        }
+        assert!(frame.blocks() >= 1);
+        let _ = frame.records(&data[FRAME..]);
     }
+    let Some((head, payload)) = data.split_first_chunk() else {
+        return;
+    };
     let frame = Frame {
         kind: FrameKind::Group,
         disk,
         incarnation: 1,
         counter: 2,
         first_record: 3,
-        records: 1,
+        records: u32::from_le_bytes(*head),
         bytes: 0,
         crc: 0,
     };
-    let sealed = encode(frame, data);
-    let frame = Frame::decode(&sealed, disk);
-    assert!(frame.is_some_and(|f| f.records(&sealed[FRAME..]).is_some()));
+    if let Some(Ok(records)) = reread(frame, payload) {
+        let mut again = Vec::new();
+        records.iter().for_each(|r| r.encode(&mut again));
+        assert_eq!(reread(frame, &again), Some(Ok(records)));
+    }
+}
+
+/// What a frame around this payload says when it is read.
+fn reread(frame: Frame, payload: &[u8]) -> Option<Result<Vec<Record>, RecordError>> {
+    let b = encode(frame, payload);
+    Frame::decode(&b, frame.disk)?.records(&b[FRAME..])
 }

@@ -7,12 +7,13 @@
 //!   32 volume uid [16]      48 path [8]          56 generation u64
 //!   64 segments u32         68 region segments u32
 //!   72 epoch u32            76 held count u32    80 held epochs [16] u32
-//!  144 legs generation u64 152 stale u16        154 blank u16   156 clean u8 │ -
+//!  144 legs generation u64 152 stale u16        154 blank u16   156 -
 //!  160 since [8] u32       192 owner text CRC-32C u32           196 -
 //!  256 dirty regions [1792]                    2048 regions to resync [1792]
 //! 4092 CRC-32C u32
 //!
-//! owner text part: 0 "SVOW" version state=part disk number=slot │ 28 bytes u16 │ 32 text │ 4092 CRC
+//! owner text part: 0 "SVOW" version state=part disk number=slot
+//!   28 bytes u16 │ 32 text │ 4092 CRC-32C u32
 //! ```
 
 use super::{
@@ -95,8 +96,6 @@ pub struct ObjectRecord {
     pub held: Vec<Epoch>,
     /// What is known of the mirror above.
     pub legs: LegsRecord,
-    /// Whether the volume was detached in good order.
-    pub clean: bool,
     /// Bytes of the owner's text.
     pub owner_len: u32,
     /// Its checksum.
@@ -131,7 +130,6 @@ impl ObjectRecord {
         put(&mut b, 144, &self.legs.generation.to_le_bytes());
         put(&mut b, 152, &self.legs.stale.to_le_bytes());
         put(&mut b, 154, &self.legs.blank.to_le_bytes());
-        b[156] = self.clean.into();
         for (i, since) in self.legs.since.iter().enumerate() {
             put(&mut b, 160 + 4 * i, &since.0.to_le_bytes());
         }
@@ -172,6 +170,11 @@ impl ObjectRecord {
         if owner_len as usize > OWNER_TEXT {
             return Err(field("owner text bytes", owner_len.into()));
         }
+        let epoch = Epoch(u32_at(b, 72));
+        let held: Vec<_> = (0..held).map(|i| Epoch(u32_at(b, 80 + 4 * i))).collect();
+        if let Some(pair) = held.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(field("held epochs", pair[1].0.into()));
+        }
         let mut legs = LegsRecord {
             generation: u64_at(b, 144),
             stale: u16_at(b, 152),
@@ -188,14 +191,9 @@ impl ObjectRecord {
             generation: Generation(u64_at(b, 56)),
             segments,
             region_segments,
-            epoch: Epoch(u32_at(b, 72)),
-            held: (0..held).map(|i| Epoch(u32_at(b, 80 + 4 * i))).collect(),
+            epoch,
+            held,
             legs,
-            clean: match b[156] {
-                0 => false,
-                1 => true,
-                other => return Err(field("clean", other.into())),
-            },
             owner_len,
             owner_crc: u32_at(b, 192),
             dirty: Regions(b[256..256 + BITMAP].into()),

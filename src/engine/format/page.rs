@@ -101,7 +101,7 @@ impl Page {
         put(&mut b, 56, &self.logical.to_le_bytes());
         for (i, birth) in self.births.iter().enumerate() {
             let valid = if self.is_valid(i as u32) { VALID } else { 0 };
-            let location = home.first_block + i as u64 | valid;
+            let location = (home.first_block + i as u64) | valid;
             put(&mut b, ENTRIES_AT + i * ENTRY, &location.to_le_bytes());
             put(&mut b, ENTRIES_AT + i * ENTRY + 8, &birth.0.to_le_bytes());
         }

@@ -7,13 +7,19 @@
 //!  3 segment  segment u32 │ descriptor [16]           in its unit's header
 //!  4 page     segment u32 │ logical u32 │ valid u8 │ birth u32     the page is new, all alike
 //!  5 blocks   segment u32 │ first u16 │ count u16 │ valid u8 │ birth u32   in the page
+//!  6 term     term u64                               in the superblock
+//!  7 legs     slot u16 │ generation u64 │ stale u16 │ blank u16 │ since [8] u32
+//!  8 epochs   slot u16 │ running u32 │ count u8 │ held [count] u32
+//!  9 unequal  slot u16      every dirty region of the object is one to resync too
 //! address: kind u8 (1 object, 2 owner, 3 header, 4 page) │ number u32 (owner: slot | part << 16)
 //! ```
-//! Every record sets, none adds: done twice it gives the same. A record says what it changes without
-//! looking at anything else, so replay needs no order between blocks.
+//! Every record sets, none adds: done twice it gives the same. A record says what it changes
+//! without looking at anything else, so replay needs no order between blocks.
 
 use super::header::{DESCRIPTOR, Descriptor};
-use super::{BLOCK, MetaAddr, u16_at, u32_at};
+use super::object::{HELD, OWNER_PARTS};
+use super::{BLOCK, MetaAddr, u16_at, u32_at, u64_at};
+use crate::leaf::LegsRecord;
 use layout::Epoch;
 
 /// A change of one metadata block.
@@ -68,6 +74,29 @@ pub enum Record {
         /// Since when.
         birth: Epoch,
     },
+    /// The highest leader's term that was seen.
+    Term(u64),
+    /// What is known of the mirror above an object.
+    Legs {
+        /// The object.
+        slot: u16,
+        /// What is known.
+        legs: LegsRecord,
+    },
+    /// The epochs of an object.
+    Epochs {
+        /// The object.
+        slot: u16,
+        /// The one that is running.
+        running: Epoch,
+        /// Those that are held, ascending, at most [`HELD`].
+        held: Vec<Epoch>,
+    },
+    /// In every dirty region of the object the legs may differ.
+    Unequal {
+        /// The object.
+        slot: u16,
+    },
 }
 
 /// The marks of a region.
@@ -98,7 +127,45 @@ pub enum RecordError {
 impl Record {
     /// Appends the bytes that stand for it.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut words = |kind: u8, words: &[u32]| {
+            out.push(kind);
+            words
+                .iter()
+                .for_each(|w| out.extend_from_slice(&w.to_le_bytes()));
+        };
         match self {
+            Record::Segment {
+                segment,
+                descriptor,
+            } => {
+                words(3, &[*segment]);
+                out.extend_from_slice(&descriptor.encode());
+            }
+            Record::Page {
+                segment,
+                logical,
+                valid,
+                birth,
+            } => {
+                words(4, &[*segment, *logical]);
+                out.push((*valid).into());
+                out.extend_from_slice(&birth.0.to_le_bytes());
+            }
+            Record::Blocks {
+                segment,
+                first,
+                count,
+                valid,
+                birth,
+            } => {
+                words(5, &[*segment, u32::from(*first) | u32::from(*count) << 16]);
+                out.push((*valid).into());
+                out.extend_from_slice(&birth.0.to_le_bytes());
+            }
+            Record::Term(term) => {
+                out.push(6);
+                out.extend_from_slice(&term.to_le_bytes());
+            }
             Record::Image { addr, block } => {
                 assert_eq!(block.len(), BLOCK, "an image is one block");
                 let (kind, number) = match *addr {
@@ -111,51 +178,45 @@ impl Record {
                 out.extend_from_slice(&number.to_le_bytes());
                 out.extend_from_slice(block);
             }
+            Record::Mark { slot, .. }
+            | Record::Legs { slot, .. }
+            | Record::Epochs { slot, .. }
+            | Record::Unequal { slot } => self.encode_of_object(*slot, out),
+        }
+    }
+
+    /// The rest of [`Record::encode`]: changes of an object's record.
+    fn encode_of_object(&self, slot: u16, out: &mut Vec<u8>) {
+        let mut begin = |kind: u8| {
+            out.push(kind);
+            out.extend_from_slice(&slot.to_le_bytes());
+        };
+        match self {
             Record::Mark {
-                slot,
-                mark,
-                on,
-                region,
+                mark, on, region, ..
             } => {
-                out.push(2);
-                out.extend_from_slice(&slot.to_le_bytes());
+                begin(2);
                 out.extend_from_slice(&[(*mark == Mark::Resync).into(), (*on).into()]);
                 out.extend_from_slice(&region.to_le_bytes());
             }
-            Record::Segment {
-                segment,
-                descriptor,
-            } => {
-                out.push(3);
-                out.extend_from_slice(&segment.to_le_bytes());
-                out.extend_from_slice(&descriptor.encode());
+            Record::Legs { legs, .. } => {
+                begin(7);
+                out.extend_from_slice(&legs.generation.to_le_bytes());
+                out.extend_from_slice(&legs.stale.to_le_bytes());
+                out.extend_from_slice(&legs.blank.to_le_bytes());
+                legs.since
+                    .iter()
+                    .for_each(|e| out.extend_from_slice(&e.0.to_le_bytes()));
             }
-            Record::Page {
-                segment,
-                logical,
-                valid,
-                birth,
-            } => {
-                out.push(4);
-                out.extend_from_slice(&segment.to_le_bytes());
-                out.extend_from_slice(&logical.to_le_bytes());
-                out.push((*valid).into());
-                out.extend_from_slice(&birth.0.to_le_bytes());
+            Record::Epochs { running, held, .. } => {
+                assert!(held.len() <= HELD, "at most {HELD} epochs are held");
+                begin(8);
+                out.extend_from_slice(&running.0.to_le_bytes());
+                out.push(held.len() as u8);
+                held.iter()
+                    .for_each(|e| out.extend_from_slice(&e.0.to_le_bytes()));
             }
-            Record::Blocks {
-                segment,
-                first,
-                count,
-                valid,
-                birth,
-            } => {
-                out.push(5);
-                out.extend_from_slice(&segment.to_le_bytes());
-                out.extend_from_slice(&first.to_le_bytes());
-                out.extend_from_slice(&count.to_le_bytes());
-                out.push((*valid).into());
-                out.extend_from_slice(&birth.0.to_le_bytes());
-            }
+            _ => begin(9),
         }
     }
 
@@ -220,11 +281,60 @@ impl Record {
                     birth: Epoch(u32_at(b, 9)),
                 })
             }
+            6 => Ok(Record::Term(u64_at(take(bytes, 8)?, 0))),
+            7 => Self::decode_legs(bytes),
+            8 => Self::decode_epochs(bytes),
+            9 => Ok(Record::Unequal {
+                slot: u16_at(take(bytes, 2)?, 0),
+            }),
             other => Err(RecordError::Field {
                 field: "kind",
                 value: other.into(),
             }),
         }
+    }
+
+    fn decode_legs(bytes: &mut &[u8]) -> Result<Self, RecordError> {
+        let b = take(bytes, 14 + 4 * LegsRecord::LEGS)?;
+        let mut legs = LegsRecord {
+            generation: u64_at(b, 2),
+            stale: u16_at(b, 10),
+            blank: u16_at(b, 12),
+            ..LegsRecord::default()
+        };
+        for (i, since) in legs.since.iter_mut().enumerate() {
+            *since = Epoch(u32_at(b, 14 + 4 * i));
+        }
+        Ok(Record::Legs {
+            slot: u16_at(b, 0),
+            legs,
+        })
+    }
+
+    fn decode_epochs(bytes: &mut &[u8]) -> Result<Self, RecordError> {
+        let b = take(bytes, 7)?;
+        let (slot, running, count) = (u16_at(b, 0), Epoch(u32_at(b, 2)), usize::from(b[6]));
+        if count > HELD {
+            return Err(RecordError::Field {
+                field: "held count",
+                value: count as u32,
+            });
+        }
+        let held: Vec<_> = take(bytes, 4 * count)?
+            .chunks_exact(4)
+            .map(|e| Epoch(u32_at(e, 0)))
+            .collect();
+        if let Some(pair) = held.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(RecordError::Field {
+                field: "held epochs",
+                value: pair[1].0,
+            });
+        }
+        Ok(Record::Epochs {
+            slot,
+            running,
+            held,
+        })
     }
 
     fn decode_image(bytes: &mut &[u8]) -> Result<Self, RecordError> {
@@ -236,7 +346,13 @@ impl Record {
         };
         let addr = match b[0] {
             1 => MetaAddr::Object(u16::try_from(number).map_err(|_| bad)?),
-            2 => MetaAddr::Owner(number as u16, u8::try_from(number >> 16).map_err(|_| bad)?),
+            2 => {
+                let part = u8::try_from(number >> 16).map_err(|_| bad)?;
+                if !(1..=OWNER_PARTS).contains(&part) {
+                    return Err(bad);
+                }
+                MetaAddr::Owner(number as u16, part)
+            }
             3 => MetaAddr::Header(number),
             4 => MetaAddr::Page(number),
             other => {
@@ -270,7 +386,7 @@ fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Result<&'a [u8], RecordError> {
     Ok(head)
 }
 
-/// Feeds any bytes to the decoder; what it accepts must encode to the same bytes.
+/// Feeds any bytes to the decoder; what it accepts must encode to the same meaning.
 pub fn fuzz_one(data: &[u8]) {
     let mut rest = data;
     while !rest.is_empty() {

@@ -170,6 +170,8 @@ impl Superblock {
         .validate()?;
         let label = &b[144..144 + LABEL];
         let end = label.iter().position(|c| *c == 0).unwrap_or(LABEL);
+        let label = std::str::from_utf8(&label[..end])
+            .map_err(|e| field("label", e.valid_up_to() as u64))?;
         Ok(Superblock {
             disk: DiskUid(array_at(b, 16)),
             sequence: u64_at(b, 32),
@@ -187,7 +189,7 @@ impl Superblock {
                 other => return Err(field("clean", other.into())),
             },
             created: u64_at(b, 136),
-            label: String::from_utf8_lossy(&label[..end]).into_owned(),
+            label: label.to_owned(),
         })
     }
 

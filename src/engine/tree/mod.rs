@@ -285,7 +285,8 @@ impl Builder {
                     blocks: object.size().0 / BLOCK,
                     legs: Vec::new(),
                 });
-                let legs = self.children(copies, path, LegsRecord::LEGS, |leg| Some((index, leg)))?;
+                let legs =
+                    self.children(copies, path, LegsRecord::LEGS, |leg| Some((index, leg)))?;
                 self.tree.mirrors[index as usize].legs = legs;
                 Node::Mirror(index)
             }

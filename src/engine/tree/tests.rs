@@ -73,7 +73,13 @@ fn pieces_are_where_the_plain_evaluation_says() {
         stripe(1, vec![leaf(3), leaf(3)]),
         stripe(2, vec![leaf(4), leaf(4), leaf(4)]),
         concat(vec![leaf(1), leaf(3), stripe(1, vec![leaf(2), leaf(2)])]),
-        stripe(1, vec![mirror(vec![leaf(3), leaf(3)]), concat(vec![leaf(2), leaf(1)])]),
+        stripe(
+            1,
+            vec![
+                mirror(vec![leaf(3), leaf(3)]),
+                concat(vec![leaf(2), leaf(1)]),
+            ],
+        ),
     ];
     for root in roots {
         let tree = build(root.clone()).unwrap();
@@ -83,8 +89,9 @@ fn pieces_are_where_the_plain_evaluation_says() {
         };
         for start in 0..tree.blocks() {
             for count in 1..=tree.blocks() - start {
-                let expected: Vec<_> =
-                    (start..start + count).map(|b| plain(&root, b, ObjectPath::ROOT)).collect();
+                let expected: Vec<_> = (start..start + count)
+                    .map(|b| plain(&root, b, ObjectPath::ROOT))
+                    .collect();
                 let mut got = Vec::new();
                 tree.split(start, count, &mut |p| {
                     assert_eq!(p.at, got.len() as u64);
@@ -110,11 +117,17 @@ fn pieces_are_where_the_plain_evaluation_says() {
 
 #[test]
 fn legs_of_a_mirror_are_cut_each_its_own_way() {
-    let root = mirror(vec![leaf(4), concat(vec![leaf(1), leaf(3)]), stripe(1, vec![leaf(2), leaf(2)])]);
+    let root = mirror(vec![
+        leaf(4),
+        concat(vec![leaf(1), leaf(3)]),
+        stripe(1, vec![leaf(2), leaf(2)]),
+    ]);
     let tree = build(root).unwrap();
     let pieces = |leg| {
         let mut all = Vec::new();
-        tree.leg(0, leg, 2, 6, &mut |leaf, p| all.push((leaf, p.start, p.count, p.at)));
+        tree.leg(0, leg, 2, 6, &mut |leaf, p| {
+            all.push((leaf, p.start, p.count, p.at))
+        });
         all
     };
     assert_eq!(pieces(0), [(0, 2, 6, 0)]);
@@ -134,10 +147,17 @@ fn what_cannot_be_is_refused_by_name() {
         build(mirror(vec![leaf(1), leaf(2)])).unwrap_err(),
         TreeError::Unequal { child: 1, .. }
     ));
-    assert!(matches!(build(concat(vec![])).unwrap_err(), TreeError::Multiple { .. }));
+    assert!(matches!(
+        build(concat(vec![])).unwrap_err(),
+        TreeError::Multiple { .. }
+    ));
     assert!(matches!(
         build(mirror((0..9).map(|_| leaf(1)).collect())).unwrap_err(),
-        TreeError::Children { count: 9, most: 8, .. }
+        TreeError::Children {
+            count: 9,
+            most: 8,
+            ..
+        }
     ));
     assert!(matches!(
         build(stripe(2, vec![leaf(3), leaf(3)])).unwrap_err(),
@@ -149,12 +169,18 @@ fn what_cannot_be_is_refused_by_name() {
         size: Bytes(BLOCK),
         units: Vec::new(),
     };
-    assert!(matches!(build(small).unwrap_err(), TreeError::Multiple { .. }));
+    assert!(matches!(
+        build(small).unwrap_err(),
+        TreeError::Multiple { .. }
+    ));
     let mut deep = leaf(1);
     for _ in 0..8 {
         deep = concat(vec![deep]);
     }
-    assert!(matches!(build(deep).unwrap_err(), TreeError::TooDeep { .. }));
+    assert!(matches!(
+        build(deep).unwrap_err(),
+        TreeError::TooDeep { .. }
+    ));
     let mut layout = Layout {
         volume: VolumeUid([1; 16]),
         name: "t".into(),
@@ -167,7 +193,10 @@ fn what_cannot_be_is_refused_by_name() {
         TreeError::VolumeSize { .. }
     ));
     layout.size = Bytes(5000);
-    assert!(matches!(Tree::build(&layout, S as u32).unwrap_err(), TreeError::Multiple { .. }));
+    assert!(matches!(
+        Tree::build(&layout, S as u32).unwrap_err(),
+        TreeError::Multiple { .. }
+    ));
 }
 
 #[test]

@@ -37,7 +37,10 @@ impl Volume {
         lookup: Lookup<'_>,
         cx: &mut Ctx<'_, L>,
     ) -> Result<Volume, CommandError> {
-        assert!(base.trailing_zeros() >= TOKEN_BITS, "a base that overlaps tokens");
+        assert!(
+            base.trailing_zeros() >= TOKEN_BITS,
+            "a base that overlaps tokens"
+        );
         let tree = Tree::build(layout, segment_blocks).map_err(refused)?;
         let mut found = Vec::with_capacity(tree.leaves().len());
         for leaf in tree.leaves() {
@@ -79,7 +82,13 @@ impl Volume {
             let s = cx.leaves.state(*l);
             u64::from(s.region_segments) * u64::from(s.segment_blocks)
         };
-        let most = self.leaves.iter().flatten().map(of).max().unwrap_or(self.segment_blocks);
+        let most = self
+            .leaves
+            .iter()
+            .flatten()
+            .map(of)
+            .max()
+            .unwrap_or(self.segment_blocks);
         let all = self.leaves.iter().map(|l| l.as_ref().map_or(most, of));
         self.leaf_region_blocks = all.collect();
     }
@@ -117,7 +126,10 @@ impl Volume {
         let mut region_blocks = self.segment_blocks;
         for ((range, records), leg) in ranges.into_iter().zip(&all).zip(0u8..) {
             let missing = range.clone().find_map(|i| found[i as usize].as_ref().err());
-            let known = records.iter().map(|r| r.generation).filter(|g| !grown || *g > 0);
+            let known = records
+                .iter()
+                .map(|r| r.generation)
+                .filter(|g| !grown || *g > 0);
             let oldest = if fresh { 1 } else { known.min().unwrap_or(0) };
             let state = if record.stale & 1 << leg != 0 {
                 Leg::Stale
@@ -166,7 +178,11 @@ impl Volume {
         let m = &self.mirrors[index as usize];
         let (live, record) = (m.live(), m.record);
         let leaves = self.leaves_of(index, live);
-        let epoch = leaves.iter().map(|l| cx.leaves.state(*l).epoch).max().unwrap_or_default();
+        let epoch = leaves
+            .iter()
+            .map(|l| cx.leaves.state(*l).epoch)
+            .max()
+            .unwrap_or_default();
         let count = self.mirrors[index as usize].legs.len();
         for leaf in leaves {
             cx.leaves.join_epoch(leaf, epoch);
@@ -251,13 +267,22 @@ impl Volume {
                     continue;
                 }
                 let size = self.segment_blocks as u32;
-                let found = leaves.iter().map(|l| find(l, size, lookup, cx).ok().and_then(Result::ok));
+                let found = leaves
+                    .iter()
+                    .map(|l| find(l, size, lookup, cx).ok().and_then(Result::ok));
                 let found: Vec<Option<LeafId>> = found.collect();
                 self.mirrors[index as usize].legs[leg].ready = found.iter().all(Option::is_some);
                 self.leaves[range].copy_from_slice(&found);
             }
             self.remeasure(index, cx);
             self.pump(index, cx);
+        }
+    }
+
+    /// Objects under the volume were enlarged: their regions may be larger too.
+    pub fn leaves_grew<L: Leaves>(&mut self, cx: &Ctx<'_, L>) {
+        for index in 0..self.mirrors.len() as u16 {
+            self.remeasure(index, cx);
         }
     }
 
@@ -305,7 +330,7 @@ impl Volume {
             .map(|(l, id)| (l.path, (l.disk, *id)))
             .collect();
         let mut leaves = Vec::with_capacity(tree.leaves().len());
-        let mut moved = vec![0; self.mirrors.len()];
+        let mut moved: Vec<LegSet> = vec![0; self.mirrors.len()];
         for leaf in tree.leaves() {
             let was = old.get(&leaf.path).filter(|(disk, _)| *disk == leaf.disk);
             let id = match was {
@@ -321,7 +346,13 @@ impl Volume {
             }
             leaves.push(id);
         }
-        if self.mirrors.iter().zip(&moved).any(|(m, moved)| m.live() & !moved == 0) {
+        let left = |m: &Mirror, moved: LegSet| !m.lost && m.live() & !moved != 0;
+        if !self
+            .mirrors
+            .iter()
+            .zip(&moved)
+            .all(|(m, moved)| left(m, *moved))
+        {
             let why = "no other live copy would be left".to_owned();
             return Err(CommandError::Refused(why));
         }
@@ -347,8 +378,14 @@ impl Volume {
         }
         self.remeasure(index, cx);
         let leaves = self.leaves_of(index, self.mirrors[index as usize].live());
-        let epoch = leaves.iter().map(|l| cx.leaves.state(*l).epoch).max().unwrap_or_default();
-        leaves.into_iter().for_each(|l| cx.leaves.join_epoch(l, epoch));
+        let epoch = leaves
+            .iter()
+            .map(|l| cx.leaves.state(*l).epoch)
+            .max()
+            .unwrap_or_default();
+        leaves
+            .into_iter()
+            .for_each(|l| cx.leaves.join_epoch(l, epoch));
         if self.mirrors[index as usize].recording.is_none() {
             self.settle(index, cx);
         }
@@ -372,8 +409,15 @@ fn find<L: Leaves>(
         Ok(id) if cx.leaves.is_usable(id.disk) => id,
         Ok(_) if leaf.mirror.is_none() => return Err(CommandError::DiskFailed(leaf.disk)),
         Ok(_) => return Ok(Err(CommandError::DiskFailed(leaf.disk))),
-        Err(e) if leaf.mirror.is_none() => return Err(e),
-        Err(e) => return Ok(Err(e)),
+        Err(e) => {
+            use CommandError::{DiskFailed, UnknownDisk, UnknownVolume};
+            let away = matches!(e, DiskFailed(_) | UnknownDisk(_) | UnknownVolume(_));
+            return if away && leaf.mirror.is_some() {
+                Ok(Err(e))
+            } else {
+                Err(e)
+            };
+        }
     };
     let s: LeafState = cx.leaves.state(id);
     let shows = u64::from(s.segments) * u64::from(s.segment_blocks);

@@ -301,7 +301,9 @@ impl Volume {
             cx.leaves.resync_dirty(leaf);
         }
         let dirty: Vec<u32> = self.mirrors[mirror as usize].regions.dirty().collect();
-        dirty.into_iter().for_each(|r| self.insert_resync(mirror, r));
+        dirty
+            .into_iter()
+            .for_each(|r| self.insert_resync(mirror, r));
         let m = &mut self.mirrors[mirror as usize];
         if live.count_ones() > 1 {
             m.regions.differ.insert(region);
@@ -355,7 +357,9 @@ impl Volume {
     /// Gives a range back and starts those who waited for it.
     pub(super) fn unlock<L: Leaves>(&mut self, mirror: u16, holder: Holder, cx: &mut Ctx<'_, L>) {
         let mut granted = Vec::new();
-        self.mirrors[mirror as usize].locks.release(holder, &mut granted);
+        self.mirrors[mirror as usize]
+            .locks
+            .release(holder, &mut granted);
         for holder in granted {
             match holder {
                 Holder::Change(key) => self.change_locked(key, cx),

@@ -133,7 +133,11 @@ impl Volume {
     /// The job is over; perhaps another one is due.
     fn end_job<L: Leaves>(&mut self, mirror: u16, cx: &mut Ctx<'_, L>) {
         let m = &mut self.mirrors[mirror as usize];
-        if let Some(Job { what: What::Rebuild(leg, _), .. }) = m.job.take() {
+        if let Some(Job {
+            what: What::Rebuild(leg, _),
+            ..
+        }) = m.job.take()
+        {
             // A rebuild that came to nothing: it is begun again if the leg is ready.
             let slot = &mut m.legs[leg as usize];
             if matches!(slot.state, Leg::Rebuilding(_)) {
@@ -191,8 +195,15 @@ impl Volume {
         cx: &mut Ctx<'_, L>,
     ) -> Lacks {
         let m = &self.mirrors[mirror as usize];
-        let (leaves, of) = (self.leaves_of(mirror, 1 << leg), self.leaves_of(mirror, 1 << source));
-        let epoch = of.iter().map(|l| cx.leaves.state(*l).epoch).max().unwrap_or_default();
+        let (leaves, of) = (
+            self.leaves_of(mirror, 1 << leg),
+            self.leaves_of(mirror, 1 << source),
+        );
+        let epoch = of
+            .iter()
+            .map(|l| cx.leaves.state(*l).epoch)
+            .max()
+            .unwrap_or_default();
         let new = |l: &LeafId| cx.leaves.state(*l).legs.generation == 0;
         let since = m.record.since[leg as usize];
         let lacks = match (since, m.record.blank & 1 << leg != 0) {
@@ -295,7 +306,8 @@ impl Volume {
         let source = job.source;
         let (leaf, start) = self.leg_segment(mirror, source, segment);
         let token = self.copy_call(key, source);
-        cx.leaves.scan(leaf, (start / self.segment_blocks) as u32, since, token);
+        cx.leaves
+            .scan(leaf, (start / self.segment_blocks) as u32, since, token);
     }
 
     pub(super) fn copy_call_done<L: Leaves>(
@@ -321,7 +333,10 @@ impl Volume {
         if c.left > 0 {
             return;
         }
-        let aborted = self.mirrors[c.mirror as usize].job.as_ref().is_none_or(|j| j.aborted);
+        let aborted = self.mirrors[c.mirror as usize]
+            .job
+            .as_ref()
+            .is_none_or(|j| j.aborted);
         match c.phase {
             _ if aborted => self.end_copy(key, cx),
             Phase::Scanning if c.copy != [0; 4] => self.copy_read(key, cx),
@@ -332,13 +347,7 @@ impl Volume {
     }
 
     /// A source that cannot be read here ends the job; a target that cannot be written is dropped.
-    fn copy_failed<L: Leaves>(
-        &mut self,
-        key: Key,
-        leg: LegRef,
-        e: LeafError,
-        cx: &mut Ctx<'_, L>,
-    ) {
+    fn copy_failed<L: Leaves>(&mut self, key: Key, leg: LegRef, e: LeafError, cx: &mut Ctx<'_, L>) {
         let c = &self.copies[key];
         if c.phase == Phase::Writing || e == LeafError::DiskFailed {
             self.call_failed(leg, cx);
@@ -363,7 +372,11 @@ impl Volume {
         let (mut copy, mut discard) = ([0; 4], [0; 4]);
         for word in 0..4u64 {
             let bits = self.segment_blocks.saturating_sub(word * 64).min(64);
-            let all = if bits == 64 { u64::MAX } else { (1 << bits) - 1 };
+            let all = if bits == 64 {
+                u64::MAX
+            } else {
+                (1 << bits) - 1
+            };
             let i = word as usize;
             let (of_valid, of_invalid) = match lacks {
                 Lacks::Since(_) => (s.changed[i], s.changed[i]),
@@ -380,11 +393,19 @@ impl Volume {
         let c = &mut self.copies[key];
         c.phase = Phase::Reading;
         let (mirror, segment, slot, bits) = (c.mirror, c.segment, c.slot, c.copy);
-        let source = self.mirrors[mirror as usize].job.as_ref().map_or(0, |j| j.source);
+        let source = self.mirrors[mirror as usize]
+            .job
+            .as_ref()
+            .map_or(0, |j| j.source);
         let (leaf, start) = self.leg_segment(mirror, source, segment);
         for (first, count) in runs(&bits) {
             let token = self.copy_call(key, source);
-            cx.leaves.read(leaf, span(start + first, count), scratch(slot, first), token);
+            cx.leaves.read(
+                leaf,
+                span(start + first, count),
+                scratch(slot, first),
+                token,
+            );
         }
     }
 
@@ -393,12 +414,20 @@ impl Volume {
         c.phase = Phase::Writing;
         let (mirror, segment, slot) = (c.mirror, c.segment, c.slot);
         let (copy, discard) = (c.copy, c.discard);
-        let targets = self.mirrors[mirror as usize].job.as_ref().map_or(0, |j| j.targets);
+        let targets = self.mirrors[mirror as usize]
+            .job
+            .as_ref()
+            .map_or(0, |j| j.targets);
         for leg in each(targets) {
             let (leaf, start) = self.leg_segment(mirror, leg, segment);
             for (first, count) in runs(&copy) {
                 let token = self.copy_call(key, leg);
-                cx.leaves.write(leaf, span(start + first, count), scratch(slot, first), token);
+                cx.leaves.write(
+                    leaf,
+                    span(start + first, count),
+                    scratch(slot, first),
+                    token,
+                );
             }
             for (first, count) in runs(&discard) {
                 let token = self.copy_call(key, leg);
@@ -422,7 +451,11 @@ impl Volume {
         let mut tell = None;
         if !job.aborted {
             job.done += 1;
-            job.copied += c.copy.iter().map(|w| u64::from(w.count_ones())).sum::<u64>();
+            job.copied += c
+                .copy
+                .iter()
+                .map(|w| u64::from(w.count_ones()))
+                .sum::<u64>();
             if let What::Rebuild(leg, _) = job.what {
                 let every = job.total.div_ceil(NOTICES);
                 tell = job.done.is_multiple_of(every).then_some(leg);

@@ -173,7 +173,9 @@ impl Volume {
             return;
         }
         self.stage = Stage::Draining(command);
-        self.mirrors.iter_mut().for_each(super::mirror::Mirror::abort_job);
+        self.mirrors
+            .iter_mut()
+            .for_each(super::mirror::Mirror::abort_job);
         for m in 0..self.mirrors.len() as u16 {
             self.pump(m, cx);
         }

@@ -48,7 +48,10 @@ impl Locks {
         let Some(index) = found else {
             unreachable!("a range is given back that nobody holds")
         };
-        assert!(!self.entries[index].waits, "a range is given back before it was had");
+        assert!(
+            !self.entries[index].waits,
+            "a range is given back before it was had"
+        );
         let freed = self.entries.remove(index);
         if self.waiting == 0 {
             return;
@@ -56,8 +59,7 @@ impl Locks {
         for i in index..self.entries.len() {
             let e = self.entries[i];
             let touched = e.start < freed.end && freed.start < e.end;
-            let blocked =
-                || (self.entries[..i].iter()).any(|f| f.start < e.end && e.start < f.end);
+            let blocked = || (self.entries[..i].iter()).any(|f| f.start < e.end && e.start < f.end);
             if e.waits && touched && !blocked() {
                 self.entries[i].waits = false;
                 self.waiting -= 1;

@@ -84,7 +84,9 @@ impl Mirror {
     }
     /// Whether marks may be forgotten: all legs are live and equal.
     pub(super) fn may_forget(&self) -> bool {
-        !self.lost && self.regions.differ.is_empty() && self.legs.iter().all(|l| l.state == Leg::Live)
+        !self.lost
+            && self.regions.differ.is_empty()
+            && self.legs.iter().all(|l| l.state == Leg::Live)
     }
     /// The regions that blocks lie in.
     pub(super) fn regions_of(&self, start: u64, count: u64) -> std::ops::RangeInclusive<u32> {
@@ -95,7 +97,10 @@ impl Mirror {
     pub(super) fn differs(&self, at: Span) -> bool {
         let differ = &self.regions.differ;
         !differ.is_empty()
-            && (differ.range(self.regions_of(at.start, u64::from(at.count))).next()).is_some()
+            && (differ
+                .range(self.regions_of(at.start, u64::from(at.count)))
+                .next())
+            .is_some()
     }
     pub(super) fn step(&mut self, leg: u8, event: Event) -> bool {
         self.legs[leg as usize].state.step(event, &mut self.counts)
@@ -157,11 +162,12 @@ impl Volume {
         let blocks = self.mirrors[mirror as usize].region_blocks;
         let start = u64::from(region) * blocks;
         let end = (start + blocks).min(self.tree.mirrors()[mirror as usize].blocks);
-        self.tree.leg_merged(mirror, leg, start, end - start, &mut |leaf, p| {
-            let of = self.leaf_region_blocks[leaf as usize];
-            let (first, last) = (p.start / of, (p.start + p.count - 1) / of);
-            (first..=last).for_each(|r| f((leaf, r as u32)));
-        });
+        self.tree
+            .leg_merged(mirror, leg, start, end - start, &mut |leaf, p| {
+                let of = self.leaf_region_blocks[leaf as usize];
+                let (first, last) = (p.start / of, (p.start + p.count - 1) / of);
+                (first..=last).for_each(|r| f((leaf, r as u32)));
+            });
     }
 
     /// The leaves' regions behind a region, on all legs of a set.

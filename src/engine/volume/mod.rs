@@ -245,7 +245,10 @@ impl Volume {
         for leaf in leaves {
             cx.leaves.join_epoch(leaf, running);
             let cut = cx.leaves.cut_epoch(leaf);
-            assert!(cut == running, "a leaf cut epoch {cut}, the others {running}");
+            assert!(
+                cut == running,
+                "a leaf cut epoch {cut}, the others {running}"
+            );
         }
         running
     }
@@ -261,9 +264,14 @@ impl Volume {
     fn leaves_in_step(&self) -> Vec<LeafId> {
         let in_step = |i: &usize| match self.tree.leaves()[*i].mirror {
             None => true,
-            Some((m, leg)) => self.mirrors[m as usize].legs[leg as usize].state.is_target(),
+            Some((m, leg)) => self.mirrors[m as usize].legs[leg as usize]
+                .state
+                .is_target(),
         };
-        (0..self.leaves.len()).filter(in_step).filter_map(|i| self.leaves[i]).collect()
+        (0..self.leaves.len())
+            .filter(in_step)
+            .filter_map(|i| self.leaves[i])
+            .collect()
     }
 
     fn call(&mut self, call: Call) -> Token {
@@ -282,6 +290,9 @@ impl Volume {
     /// counts it as failed, for what it did not flush may be lost.
     pub fn disk_gone<L: Leaves>(&mut self, disk: DiskIndex, cx: &mut Ctx<'_, L>) {
         self.disk_failed(disk, cx);
+        for leaf in &mut self.leaves {
+            *leaf = leaf.filter(|l| l.disk != disk);
+        }
         self.drain(cx);
     }
 

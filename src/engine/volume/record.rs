@@ -112,7 +112,9 @@ impl Volume {
                         leg,
                     }));
                 }
-                let before = each(legs).map(|leg| old.since[leg as usize]).collect::<Vec<_>>();
+                let before = each(legs)
+                    .map(|leg| old.since[leg as usize])
+                    .collect::<Vec<_>>();
                 self.release(mirror, &before, cx);
             }
             Why::Announce(leg) => {
@@ -143,11 +145,18 @@ impl Volume {
     fn rejoined<L: Leaves>(&mut self, mirror: u16, leg: u8, cx: &mut Ctx<'_, L>) {
         let m = &mut self.mirrors[mirror as usize];
         let held: Vec<Epoch> = m.record.since.to_vec();
-        let equal: Vec<u32> = m.regions.resync.difference(&m.regions.differ).copied().collect();
+        let equal: Vec<u32> = m
+            .regions
+            .resync
+            .difference(&m.regions.differ)
+            .copied()
+            .collect();
         self.release(mirror, &held, cx);
         let m = &mut self.mirrors[mirror as usize];
         if m.live() == m.which(|_| true) {
-            equal.into_iter().for_each(|r| self.forget_resync(mirror, r, cx));
+            equal
+                .into_iter()
+                .for_each(|r| self.forget_resync(mirror, r, cx));
         }
         self.notice_rebuild(mirror, leg, true, cx);
     }
@@ -200,7 +209,9 @@ impl Volume {
             cx.leaves.resync_dirty(leaf);
         }
         let dirty: Vec<u32> = self.mirrors[mirror as usize].regions.dirty().collect();
-        dirty.into_iter().for_each(|r| self.insert_resync(mirror, r));
+        dirty
+            .into_iter()
+            .for_each(|r| self.insert_resync(mirror, r));
         let m = &mut self.mirrors[mirror as usize];
         for leg in each(dropping) {
             let Leg::Dropping(lost) = m.legs[leg as usize].state else {

@@ -201,7 +201,10 @@ impl Regions {
 
     pub(crate) fn remove(&mut self, region: u32) {
         if let Some(r) = self.dirty.remove(&region) {
-            assert!(r.in_flight == 0 && r.left == 0, "a region in use is forgotten");
+            assert!(
+                r.in_flight == 0 && r.left == 0,
+                "a region in use is forgotten"
+            );
             self.order.remove(&(r.used, region));
         }
     }
@@ -235,6 +238,10 @@ mod tests {
         r.remove(1);
         assert_eq!(r.idle(late), Idle::Clear(2));
         r.remove(2);
-        assert_eq!((r.idle(late), r.next_wake()), (Idle::Nothing, None), "few enough");
+        assert_eq!(
+            (r.idle(late), r.next_wake()),
+            (Idle::Nothing, None),
+            "few enough"
+        );
     }
 }

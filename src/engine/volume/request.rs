@@ -82,11 +82,15 @@ impl Volume {
         match op {
             Op::Read { .. } => {
                 self.tree.split(start, count, &mut |p| pieces.push(p));
-                pieces.iter().for_each(|p| self.read_piece(key, *p, request_buf(req), cx));
+                pieces
+                    .iter()
+                    .for_each(|p| self.read_piece(key, *p, request_buf(req), cx));
             }
             Op::Write { .. } => {
                 self.tree.split(start, count, &mut |p| pieces.push(p));
-                pieces.iter().for_each(|p| self.write_piece(key, *p, request_buf(req), cx));
+                pieces
+                    .iter()
+                    .for_each(|p| self.write_piece(key, *p, request_buf(req), cx));
             }
             Op::Flush | Op::Discard { .. } | Op::WriteZeroes { .. } => {}
         }
@@ -173,7 +177,8 @@ impl Volume {
                 r.then = Then::Discard { next: to, end };
                 r.left = 1;
                 let mut pieces = Pieces::new();
-                self.tree.split_merged(next, to - next, &mut |p| pieces.push(p));
+                self.tree
+                    .split_merged(next, to - next, &mut |p| pieces.push(p));
                 pieces.iter().for_each(|p| self.discard_piece(key, *p, cx));
                 self.part_done(key, Ok(()), cx);
             }

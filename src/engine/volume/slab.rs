@@ -25,7 +25,10 @@ impl<T> Slab<T> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
-                assert!(self.slots.len() < 1 << HALF, "more than 2^24 things in flight");
+                assert!(
+                    self.slots.len() < 1 << HALF,
+                    "more than 2^24 things in flight"
+                );
                 self.slots.push((0, None));
                 self.slots.len() as u32 - 1
             }

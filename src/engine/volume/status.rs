@@ -72,9 +72,10 @@ impl Volume {
         let segment = self.segment_blocks * BLOCK;
         let legs = m.legs.iter().map(|slot| LegStatus {
             state: slot.state,
-            disks: (self.tree.leaves()[slot.leaves.start as usize..slot.leaves.end as usize].iter())
-                .map(|l| l.disk)
-                .collect(),
+            disks: (self.tree.leaves()[slot.leaves.start as usize..slot.leaves.end as usize]
+                .iter())
+            .map(|l| l.disk)
+            .collect(),
         });
         let rebuild = m.job.as_ref().and_then(|j| match j.what {
             What::Resync(_) => None,

@@ -245,7 +245,12 @@ impl Fake {
                 }
             }
             What::Mark(region) => {
-                self.leaves.get_mut(&at).unwrap().durable.dirty.insert(*region);
+                self.leaves
+                    .get_mut(&at)
+                    .unwrap()
+                    .durable
+                    .dirty
+                    .insert(*region);
             }
             What::Legs(record, image) => {
                 let leaf = self.leaves.get_mut(&at).unwrap();
@@ -276,7 +281,12 @@ impl Fake {
 
     /// What was under way on these disks happened in part.
     fn tear(&mut self, rng: &mut Rng, disk: impl Fn(u16) -> bool) {
-        let torn: Vec<_> = self.pending.iter().filter(|p| disk(p.disk)).cloned().collect();
+        let torn: Vec<_> = self
+            .pending
+            .iter()
+            .filter(|p| disk(p.disk))
+            .cloned()
+            .collect();
         for p in torn {
             match p.what {
                 What::Write(..) | What::Discard(..) => {
@@ -377,10 +387,16 @@ impl Leaves for Fake {
         }
     }
     fn is_dirty(&self, leaf: LeafId, region: u32) -> bool {
-        self.leaves[&(leaf.disk.0, leaf.slot)].now.dirty.contains(&region)
+        self.leaves[&(leaf.disk.0, leaf.slot)]
+            .now
+            .dirty
+            .contains(&region)
     }
     fn is_resync(&self, leaf: LeafId, region: u32) -> bool {
-        self.leaves[&(leaf.disk.0, leaf.slot)].now.resync.contains(&region)
+        self.leaves[&(leaf.disk.0, leaf.slot)]
+            .now
+            .resync
+            .contains(&region)
     }
     fn is_usable(&self, disk: DiskIndex) -> bool {
         !self.failed.contains(&disk.0)

@@ -10,9 +10,7 @@ use crate::io::{CommandError, CommandId, DiskIndex, Effect, Effects, IoError, Op
 use crate::leaf::LeafId;
 use crate::tree;
 use fake::{Fake, FakeLeaf, Rng, SEGMENT_BLOCKS};
-use layout::{
-    Bytes, DiskUid, Generation, Kind, Layout, Level, NodeName, Object, VolumeUid,
-};
+use layout::{Bytes, DiskUid, Generation, Kind, Layout, Level, NodeName, Object, VolumeUid};
 use std::collections::BTreeMap;
 
 pub(super) const SEGMENT: u64 = SEGMENT_BLOCKS as u64 * 4096;
@@ -151,7 +149,10 @@ impl Rig {
 
     pub(super) fn layout_disks(&self) -> Vec<u16> {
         let tree = tree::Tree::build(&self.layout, SEGMENT_BLOCKS).unwrap();
-        tree.leaves().iter().map(|l| u16::from(l.disk.0[0]) - 1).collect()
+        tree.leaves()
+            .iter()
+            .map(|l| u16::from(l.disk.0[0]) - 1)
+            .collect()
     }
 
     pub(super) fn attach(&mut self) -> Result<(), CommandError> {
@@ -169,7 +170,11 @@ impl Rig {
     }
 
     /// Puts the leg's disk away for a new, empty one, and tells the volume unless it is detached.
-    pub(super) fn replace(&mut self, leaf: usize, region_segments: u32) -> Result<(), CommandError> {
+    pub(super) fn replace(
+        &mut self,
+        leaf: usize,
+        region_segments: u32,
+    ) -> Result<(), CommandError> {
         let before = self.layout.clone();
         self.next_disk += 1;
         let new = DiskUid([self.next_disk; 16]);
@@ -188,7 +193,9 @@ impl Rig {
         self.next_req += 1;
         if let Op::Read { len, .. } = op {
             // What is not overwritten is seen.
-            self.fake.buffers.insert(req, vec![Some(u64::MAX); (len / 4096) as usize]);
+            self.fake
+                .buffers
+                .insert(req, vec![Some(u64::MAX); (len / 4096) as usize]);
         }
         self.with(|v, cx| v.submit(req, op, cx));
         req
@@ -233,7 +240,10 @@ impl Rig {
                 for leg in &live {
                     let content = self.on_leg(index, *leg, block);
                     let first = *seen.get_or_insert(content);
-                    assert!(content == first, "mirror {index} leg {leg} block {block} differs");
+                    assert!(
+                        content == first,
+                        "mirror {index} leg {leg} block {block} differs"
+                    );
                 }
             }
         }
@@ -265,7 +275,9 @@ fn set_disk(object: &mut Object, skip: &mut i64, new: DiskUid) {
             }
             *skip -= 1;
         }
-        Kind::Mirror { copies: c } | Kind::Concat { parts: c } | Kind::Stripe { columns: c, .. } => {
+        Kind::Mirror { copies: c }
+        | Kind::Concat { parts: c }
+        | Kind::Stripe { columns: c, .. } => {
             c.iter_mut().for_each(|c| set_disk(c, skip, new));
         }
     }

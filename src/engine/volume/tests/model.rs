@@ -132,6 +132,13 @@ impl Model {
 
 /// Drops what was over before a write began that replaced it for good.
 fn forget(list: &mut Vec<Write>, for_good: impl Fn(&Write) -> bool) {
-    let last = list.iter().filter(|w| for_good(w)).map(|w| w.submitted).max();
-    list.retain(|w| w.ended.is_none_or(|e| last.is_none_or(|l| e >= l || w.submitted == l)));
+    let last = list
+        .iter()
+        .filter(|w| for_good(w))
+        .map(|w| w.submitted)
+        .max();
+    list.retain(|w| {
+        w.ended
+            .is_none_or(|e| last.is_none_or(|l| e >= l || w.submitted == l))
+    });
 }

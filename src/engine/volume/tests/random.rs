@@ -21,9 +21,17 @@ struct Life {
 
 #[derive(Debug)]
 enum Asked {
-    Read { start: u64, submitted: u64, allowed: Vec<Vec<Option<u64>>> },
-    Change { fua: bool },
-    Flush { submitted: u64 },
+    Read {
+        start: u64,
+        submitted: u64,
+        allowed: Vec<Vec<Option<u64>>>,
+    },
+    Change {
+        fua: bool,
+    },
+    Flush {
+        submitted: u64,
+    },
 }
 
 fn shapes() -> Vec<Shape> {
@@ -34,7 +42,11 @@ fn shapes() -> Vec<Shape> {
         Shape::Mirror(vec![leaf(12), leaf(12), leaf(12)]),
         Shape::Stripe(vec![pair(), pair()]),
         Shape::Mirror(vec![Shape::Concat(vec![leaf(7), leaf(5)]), leaf(12)]),
-        Shape::Mirror(vec![Shape::Stripe(vec![leaf(6), leaf(6)]), leaf(12), leaf(12)]),
+        Shape::Mirror(vec![
+            Shape::Stripe(vec![leaf(6), leaf(6)]),
+            leaf(12),
+            leaf(12),
+        ]),
         Shape::Concat(vec![leaf(4), pair(), Shape::Stripe(vec![leaf(4), leaf(4)])]),
     ]
 }
@@ -62,7 +74,10 @@ impl Life {
 
     fn disks(&self) -> Vec<u16> {
         let tree = self.rig.volume.as_ref().unwrap().tree();
-        tree.leaves().iter().map(|l| u16::from(l.disk.0[0]) - 1).collect()
+        tree.leaves()
+            .iter()
+            .map(|l| u16::from(l.disk.0[0]) - 1)
+            .collect()
     }
 
     fn submit(&mut self) {
@@ -72,8 +87,15 @@ impl Life {
         let (off, len) = (start * 4096, count * 4096);
         let kind = self.rng.below(16);
         let op = match kind {
-            0..=5 => Op::Read { off, len: len as u32 },
-            6..=12 => Op::Write { off, len: len as u32, fua: self.rng.one_in(6) },
+            0..=5 => Op::Read {
+                off,
+                len: len as u32,
+            },
+            6..=12 => Op::Write {
+                off,
+                len: len as u32,
+                fua: self.rng.one_in(6),
+            },
             13 => Op::Discard { off, len },
             14 => Op::WriteZeroes { off, len },
             _ => Op::Flush,
@@ -85,7 +107,9 @@ impl Life {
             Op::Read { .. } => Asked::Read {
                 start,
                 submitted,
-                allowed: (start..start + count).map(|b| self.model.candidates(b)).collect(),
+                allowed: (start..start + count)
+                    .map(|b| self.model.candidates(b))
+                    .collect(),
             },
             Op::Flush => Asked::Flush { submitted },
             _ => {
@@ -94,11 +118,14 @@ impl Life {
                 if kind > 12 {
                     self.discarded = submitted;
                 }
-                Asked::Change { fua: matches!(op, Op::Write { fua: true, .. }) }
+                Asked::Change {
+                    fua: matches!(op, Op::Write { fua: true, .. }),
+                }
             }
         };
         self.open.insert(req, asked);
-        self.steps.push(format!("{req:?} {op:?} at {start}+{count}"));
+        self.steps
+            .push(format!("{req:?} {op:?} at {start}+{count}"));
         assert_eq!(self.rig.submit(op), req);
     }
 
@@ -111,14 +138,19 @@ impl Life {
                     // A request over several mirrors may be done on those that had space.
                     let whole = matches!(self.rig.layout.root.kind, Kind::Mirror { .. });
                     let never = whole && result == Err(IoError::NoSpace);
-                    self.model.answer(req.0, result.is_ok(), never, fua && result.is_ok());
+                    self.model
+                        .answer(req.0, result.is_ok(), never, fua && result.is_ok());
                 }
                 Asked::Flush { submitted } => {
                     if result.is_ok() {
                         self.model.flushed(submitted);
                     }
                 }
-                Asked::Read { start, submitted, allowed } => {
+                Asked::Read {
+                    start,
+                    submitted,
+                    allowed,
+                } => {
                     let got = self.rig.fake.buffers.remove(&req).unwrap();
                     if result.is_err() {
                         continue;
@@ -188,7 +220,10 @@ impl Life {
             let legs = status.mirrors.iter().flat_map(|m| &m.legs);
             let counts = |l: &LegStatus| !matches!(l.state, Leg::Stale | Leg::Rebuilding(_));
             let failed = |d: &DiskUid| self.rig.fake.failed.contains(&(u16::from(d.0[0]) - 1));
-            if legs.filter(|l| counts(l)).any(|l| l.disks.iter().any(failed)) {
+            if legs
+                .filter(|l| counts(l))
+                .any(|l| l.disks.iter().any(failed))
+            {
                 self.model.lose();
             }
         }
@@ -211,7 +246,10 @@ impl Life {
             let marked = |l: &FakeLeaf| !l.durable.dirty.is_empty() || !l.durable.resync.is_empty();
             let leaves = &self.rig.fake.leaves;
             for leaf in self.rig.layout_disks() {
-                assert!(!marked(&leaves[&(leaf, 0)]), "marks are left after a detach");
+                assert!(
+                    !marked(&leaves[&(leaf, 0)]),
+                    "marks are left after a detach"
+                );
             }
         } else if self.lost(&status) {
             self.model.lose();
@@ -312,7 +350,10 @@ impl Life {
         self.crash(power);
         let status = self.rig.volume.as_ref().unwrap().status();
         let live = |m: &MirrorStatus| m.legs.iter().all(|l| l.state == Leg::Live);
-        assert!(status.mirrors.iter().all(live), "not whole at the end: {status:?}");
+        assert!(
+            status.mirrors.iter().all(live),
+            "not whole at the end: {status:?}"
+        );
         assert_eq!(status.mirrors.iter().map(|m| m.differ).sum::<usize>(), 0);
         self.count();
     }
@@ -330,7 +371,11 @@ impl Drop for Life {
 /// `VOLUME_SEED` replays one seed, `VOLUME_SEEDS` says how many.
 #[test]
 fn random_lives() {
-    let number = |name| std::env::var(name).ok().and_then(|s: String| s.parse::<u64>().ok());
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|s: String| s.parse::<u64>().ok())
+    };
     let (first, count) = match number("VOLUME_SEED") {
         Some(seed) => (seed, 1),
         None => (1, number("VOLUME_SEEDS").unwrap_or(400)),
@@ -340,7 +385,10 @@ fn random_lives() {
         println!("seed {seed}: VOLUME_SEED={seed} cargo test --release -p engine random_lives");
         let mut life = Life::new(seed);
         life.live(1500);
-        counts.iter_mut().zip(life.counts).for_each(|(c, n)| *c += n);
+        counts
+            .iter_mut()
+            .zip(life.counts)
+            .for_each(|(c, n)| *c += n);
     }
     for (name, n) in TRANSITIONS.iter().zip(counts) {
         println!("{n:8} {name}");

@@ -25,10 +25,35 @@ fn a_bad_request_is_answered_at_once() {
     rig.settle();
     for (op, e) in [
         (Op::Read { off: 1, len: 4096 }, IoError::Unaligned),
-        (Op::Write { off: 0, len: 100, fua: true }, IoError::Unaligned),
-        (Op::Read { off: 16 * SEGMENT, len: 4096 }, IoError::OutOfRange),
-        (Op::Discard { off: u64::MAX - 4095, len: 4096 }, IoError::OutOfRange),
-        (Op::WriteZeroes { off: 4096, len: 16 * SEGMENT }, IoError::OutOfRange),
+        (
+            Op::Write {
+                off: 0,
+                len: 100,
+                fua: true,
+            },
+            IoError::Unaligned,
+        ),
+        (
+            Op::Read {
+                off: 16 * SEGMENT,
+                len: 4096,
+            },
+            IoError::OutOfRange,
+        ),
+        (
+            Op::Discard {
+                off: u64::MAX - 4095,
+                len: 4096,
+            },
+            IoError::OutOfRange,
+        ),
+        (
+            Op::WriteZeroes {
+                off: 4096,
+                len: 16 * SEGMENT,
+            },
+            IoError::OutOfRange,
+        ),
     ] {
         let req = rig.submit(op);
         assert_eq!(rig.replies.remove(&req), Some(Err(e)), "{op:?}");
@@ -67,7 +92,10 @@ fn no_write_is_acknowledged_before_the_loss_of_a_leg_is_on_record() {
     rig.settle();
     assert_eq!((rig.replies[&req], rig.replies[&other]), (Ok(()), Ok(())));
     assert_eq!(legs(&rig), [Leg::Live, Leg::Stale]);
-    assert!(matches!(rig.notices[..], [Notice::LegDropped { leg: 1, .. }]));
+    assert!(matches!(
+        rig.notices[..],
+        [Notice::LegDropped { leg: 1, .. }]
+    ));
 }
 
 #[test]
@@ -92,7 +120,10 @@ fn a_leg_that_is_back_is_given_what_changed_and_no_more() {
     rig.fake.fail(0, &mut Rng(2));
     let req = rig.submit(write(5));
     rig.run(req).unwrap();
-    let req = rig.submit(Op::Discard { off: 9 * 4096, len: 4096 });
+    let req = rig.submit(Op::Discard {
+        off: 9 * 4096,
+        len: 4096,
+    });
     rig.run(req).unwrap();
     rig.settle();
     rig.fake.failed.clear();
@@ -101,13 +132,26 @@ fn a_leg_that_is_back_is_given_what_changed_and_no_more() {
     rig.settle();
     assert_eq!(legs(&rig), [Leg::Live, Leg::Live]);
     rig.check_legs();
-    let Some(Notice::Rebuild { copied, complete, done, total, .. }) = rig.notices.last() else {
+    let Some(Notice::Rebuild {
+        copied,
+        complete,
+        done,
+        total,
+        ..
+    }) = rig.notices.last()
+    else {
         panic!("not told: {:?}", rig.notices);
     };
     // The region of the write that failed is copied whole, for who knows what is there.
-    assert!(*complete && done == total && copied.0 <= 2 * SEGMENT, "{copied} copied");
+    assert!(
+        *complete && done == total && copied.0 <= 2 * SEGMENT,
+        "{copied} copied"
+    );
     let held = |l: &FakeLeaf| l.now.held.is_empty();
-    assert!(rig.fake.leaves.values().all(held), "epochs are held for nobody");
+    assert!(
+        rig.fake.leaves.values().all(held),
+        "epochs are held for nobody"
+    );
 }
 
 #[test]
@@ -126,7 +170,10 @@ fn a_new_leg_is_given_all_and_survives_as_the_only_one() {
     assert_eq!(legs(&rig), [Leg::Live, Leg::Live]);
     rig.check_legs();
     rig.fake.fail(0, &mut Rng(4));
-    let req = rig.submit(Op::Read { off: 0, len: 4096 * 64 });
+    let req = rig.submit(Op::Read {
+        off: 0,
+        len: 4096 * 64,
+    });
     rig.run(req).unwrap();
     let got = rig.fake.buffers.remove(&req).unwrap();
     let held: Vec<usize> = (0..64).filter(|i| got[*i].is_some()).collect();
@@ -231,7 +278,10 @@ fn a_volume_grows_while_it_is_used() {
     rig.attach().unwrap();
     rig.settle();
     assert_eq!(legs(&rig), [Leg::Live, Leg::Live]);
-    let req = rig.submit(Op::Read { off: 30 * 4096, len: 4096 });
+    let req = rig.submit(Op::Read {
+        off: 30 * 4096,
+        len: 4096,
+    });
     rig.run(req).unwrap();
     assert!(rig.fake.buffers[&req][0].is_some());
     let smaller = layout(&grown(4));
