@@ -4,7 +4,8 @@
 //! calls stale is; so is a leg whose own record is missing (it is new) or two or more generations
 //! behind (it was away, and the others did not know). One generation behind is a change of the
 //! record that was cut short, and nothing was acknowledged after that. A leg that is not there must
-//! be on record as stale: else *this* side may be the stale one, and the volume is refused.
+//! be on record as stale: else *this* side may be the stale one, and the volume is refused; and
+//! where a leg is found stale that no record calls so, none may be missing at all.
 
 use super::leg::{Leg, Lost, TRANSITIONS};
 use super::lock::Locks;
@@ -150,6 +151,14 @@ impl Volume {
                 ready: missing.is_none(),
                 leaves: range,
             });
+        }
+        // A leg that came to be stale without a record may have known of more: then all others have
+        // to be asked.
+        let unknown = legs.iter().any(|l: &LegSlot| matches!(l.state, Leg::Dropping(_)));
+        let range = legs.iter().flat_map(|l| l.leaves.clone());
+        let missing = range.filter_map(|i| found[i as usize].as_ref().err()).next();
+        if let (true, Some(e)) = (unknown, missing) {
+            return Err(e.clone());
         }
         let mirror = Mirror {
             legs,
