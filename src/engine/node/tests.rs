@@ -51,7 +51,11 @@ fn mirror(disks: &[usize]) -> Layout {
         kind,
     };
     let size = Bytes(u64::from(SEGMENTS) * 8 * layout::BLOCK);
-    let leaf = |d: &usize| Kind::Extents { disk: uid(*d), size, units: Vec::new() };
+    let leaf = |d: &usize| Kind::Extents {
+        disk: uid(*d),
+        size,
+        units: Vec::new(),
+    };
     let copies = disks.iter().map(|d| object(leaf(d))).collect();
     Layout {
         volume: VolumeUid([7; 16]),
@@ -77,9 +81,18 @@ impl Bench {
         };
         for d in 0..disks {
             let mut disk = MemDisk::new(4 << 20);
-            let new = Format { disk: uid(d), label: "t".into(), created: 0, choice: CHOICE };
+            let new = Format {
+                disk: uid(d),
+                label: "t".into(),
+                created: 0,
+                choice: CHOICE,
+            };
             format(&mut disk, &new).unwrap();
-            b.slots.push(Slot { disk, volatile: Vec::new(), broken: false });
+            b.slots.push(Slot {
+                disk,
+                volatile: Vec::new(),
+                broken: false,
+            });
             b.open(d);
         }
         b
@@ -118,7 +131,12 @@ impl Bench {
 
     fn carry_out(&mut self, effect: Effect, more: &mut Effects) {
         match effect {
-            Effect::Io { id, disk, offset, kind } => {
+            Effect::Io {
+                id,
+                disk,
+                offset,
+                kind,
+            } => {
                 let d = usize::from(disk.0);
                 let mut meta = Vec::new();
                 let end = if self.slots[d].broken {
@@ -126,7 +144,11 @@ impl Bench {
                 } else {
                     self.io(d, offset, kind, &mut meta)
                 };
-                let end = if meta.is_empty() { end } else { Completion::Bytes(&meta) };
+                let end = if meta.is_empty() {
+                    end
+                } else {
+                    Completion::Bytes(&meta)
+                };
                 self.engine.complete(self.now, id, end, more);
             }
             Effect::Zero { buf, len } => self.part(buf, len).fill(0),
@@ -134,7 +156,9 @@ impl Bench {
                 self.slots[usize::from(disk.0)].volatile.extend(bytes);
             }
             Effect::Trim { disk, bytes } => {
-                self.slots[usize::from(disk.0)].volatile.drain(..bytes as usize);
+                self.slots[usize::from(disk.0)]
+                    .volatile
+                    .drain(..bytes as usize);
             }
             Effect::Reply { req, result } => assert!(self.replies.insert(req, result).is_none()),
             Effect::Answer { command, result } => {
@@ -177,7 +201,8 @@ impl Bench {
         };
         let command = CommandId(self.next);
         self.next += 1;
-        self.call(|e, now, out| e.grant(now, uid(disk), grant, command, out)).unwrap();
+        self.call(|e, now, out| e.grant(now, uid(disk), grant, command, out))
+            .unwrap();
         assert_eq!(self.answers.remove(&command), Some(Ok(())));
     }
 
@@ -196,7 +221,15 @@ impl Bench {
 
     fn write(&mut self, block: u64, with: u8) -> Result<(), IoError> {
         let (off, len) = (block * BLOCK as u64, BLOCK as u32);
-        self.ask(vec![with; BLOCK], Op::Write { off, len, fua: false }).0
+        self.ask(
+            vec![with; BLOCK],
+            Op::Write {
+                off,
+                len,
+                fua: false,
+            },
+        )
+        .0
     }
 
     fn read(&mut self) -> Vec<u8> {
@@ -229,20 +262,32 @@ fn a_mirror_on_real_stores_loses_a_disk_and_gets_it_back() {
         b.write(block, block as u8 + 1).unwrap();
     }
     let mut model = vec![0; 64];
-    [0, 1, 9, 63].iter().for_each(|b: &usize| model[*b] = *b as u8 + 1);
+    [0, 1, 9, 63]
+        .iter()
+        .for_each(|b: &usize| model[*b] = *b as u8 + 1);
     assert_eq!(b.read(), model);
     b.crash();
     b.attach(&layout).unwrap();
     assert_eq!(b.read(), model);
-    assert_eq!(b.engine.status(VOLUME).unwrap().mirrors[0].differ, 0, "equal again");
+    assert_eq!(
+        b.engine.status(VOLUME).unwrap().mirrors[0].differ,
+        0,
+        "equal again"
+    );
 
     b.slots[1].broken = true;
     b.write(9, 77).unwrap();
     model[9] = 77;
     assert_eq!(b.legs(), [Leg::Live, Leg::Stale]);
-    assert!(b.notices.iter().any(|n| matches!(n, Notice::LegDropped { leg: 1, .. })));
+    assert!(
+        b.notices
+            .iter()
+            .any(|n| matches!(n, Notice::LegDropped { leg: 1, .. }))
+    );
     b.slots[1].broken = false;
-    b.call(|e, now, out| e.detach_disk(now, DiskIndex(1), out)).map(|_| ()).unwrap();
+    b.call(|e, now, out| e.detach_disk(now, DiskIndex(1), out))
+        .map(|_| ())
+        .unwrap();
     b.open(1);
     assert_eq!(b.legs(), [Leg::Live, Leg::Live]);
     b.write(10, 78).unwrap();
@@ -256,7 +301,8 @@ fn a_mirror_on_real_stores_loses_a_disk_and_gets_it_back() {
     assert_eq!(b.legs(), [Leg::Stale, Leg::Live]);
     b.grant(2, 0);
     let layout = mirror(&[2, 1]);
-    b.call(|e, now, out| e.relayout(now, VOLUME, &layout, out)).unwrap();
+    b.call(|e, now, out| e.relayout(now, VOLUME, &layout, out))
+        .unwrap();
     assert_eq!(b.legs(), [Leg::Live, Leg::Live]);
     b.slots[1].broken = true;
     assert_eq!(b.read(), model);
@@ -277,7 +323,8 @@ fn a_detached_volume_is_clean_and_its_name_free() {
     assert!(matches!(b.attach(&layout), Err(CommandError::Refused(_))));
     b.write(5, 5).unwrap();
     assert_eq!(b.engine.status(VOLUME).unwrap().mirrors[0].dirty, 1);
-    b.call(|e, now, out| e.detach_volume(now, VOLUME, CommandId(99), out)).unwrap();
+    b.call(|e, now, out| e.detach_volume(now, VOLUME, CommandId(99), out))
+        .unwrap();
     assert_eq!(b.answers.remove(&CommandId(99)), Some(Ok(())));
     let len = BLOCK as u32;
     let (result, _) = b.ask(vec![0; BLOCK], Op::Read { off: 0, len });
@@ -288,7 +335,8 @@ fn a_detached_volume_is_clean_and_its_name_free() {
     let cut = b.call(|e, now, out| e.cut_epoch(now, VOLUME, out)).unwrap();
     let next = b.call(|e, now, out| e.cut_epoch(now, VOLUME, out)).unwrap();
     assert_eq!(next, cut.next());
-    b.call(|e, now, out| e.release_epoch(now, VOLUME, cut, out)).unwrap();
+    b.call(|e, now, out| e.release_epoch(now, VOLUME, cut, out))
+        .unwrap();
 }
 
 #[test]
@@ -296,20 +344,31 @@ fn what_is_not_there_is_named() {
     let mut b = Bench::new(2);
     b.grant(0, 0);
     let volume = VolumeUid([7; 16]);
-    assert_eq!(b.attach(&mirror(&[0, 1])), Err(CommandError::UnknownVolume(volume)));
-    assert_eq!(b.attach(&mirror(&[0, 5])), Err(CommandError::UnknownDisk(uid(5))));
+    assert_eq!(
+        b.attach(&mirror(&[0, 1])),
+        Err(CommandError::UnknownVolume(volume))
+    );
+    assert_eq!(
+        b.attach(&mirror(&[0, 5])),
+        Err(CommandError::UnknownDisk(uid(5)))
+    );
     b.grant(1, 1);
     let mut old = mirror(&[0, 1]);
     let Kind::Mirror { copies } = &mut old.root.kind else {
         unreachable!()
     };
     copies[1].generation = Generation(0);
-    assert_eq!(b.attach(&old), Err(CommandError::StaleGeneration { given: 0, seen: 1 }));
+    assert_eq!(
+        b.attach(&old),
+        Err(CommandError::StaleGeneration { given: 0, seen: 1 })
+    );
     b.attach(&mirror(&[0, 1])).unwrap();
     let command = CommandId(50);
     let leaf = (volume, ObjectPath::ROOT.child(0).unwrap());
     let refused = b.call(|e, now, out| e.release(now, uid(0), leaf, command, out));
     assert!(matches!(refused, Err(CommandError::Refused(_))));
-    let refused = b.call(|e, now, out| e.detach_disk(now, DiskIndex(0), out)).map(|_| ());
+    let refused = b
+        .call(|e, now, out| e.detach_disk(now, DiskIndex(0), out))
+        .map(|_| ());
     assert!(matches!(refused, Err(CommandError::Refused(_))));
 }
