@@ -1,4 +1,5 @@
-//! Units: within the disk, free, granted once; and promises within what the inventory allows (spec A10).
+//! Units: within the disk, free, granted once; and promises within what the inventory allows (spec
+//! A10).
 
 use crate::{Context, Violation, leaves};
 use layout::{Disk, DiskUid, Health, Inventory, Kind, Layout, ObjectPath, UnitRange};

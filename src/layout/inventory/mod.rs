@@ -1,7 +1,9 @@
-//! What there is to allocate from: the disks, their attributes, what is free and what is promised (spec A3, A10).
+//! What there is to allocate from: the disks, their attributes, what is free and what is promised
+//! (spec A3, A10).
 //!
-//! An input of the allocator and the checker, also as a file. It decides nothing; it only keeps its own books:
-//! a unit is free or granted, never both, and what is promised is never less than what is granted.
+//! An input of the allocator and the checker, also as a file. It decides nothing; it only keeps its
+//! own books: a unit is free or granted, never both, and what is promised is never less than what
+//! is granted.
 
 #[cfg(test)]
 mod tests;
