@@ -286,6 +286,16 @@ impl Volume {
         }
     }
 
+    /// A disk was taken away or is about to be opened anew: whoever used it and did not see it fail
+    /// counts it as failed, for what it did not flush may be lost.
+    pub fn disk_gone<L: Leaves>(&mut self, disk: DiskIndex, cx: &mut Ctx<'_, L>) {
+        self.disk_failed(disk, cx);
+        for leaf in &mut self.leaves {
+            *leaf = leaf.filter(|l| l.disk != disk);
+        }
+        self.drain(cx);
+    }
+
     /// Everything that lies on a disk which failed.
     fn disk_failed<L: Leaves>(&mut self, disk: DiskIndex, cx: &mut Ctx<'_, L>) {
         for i in 0..self.leaves.len() {
