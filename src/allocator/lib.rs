@@ -42,6 +42,6 @@ pub use explain::{Explanation, Placement, explain, why_not};
 pub use extend::plan_extend;
 pub use grow::plan_grow;
 pub use plan::{DoneWhen, Grant, Options, Plan, Step, Transformation};
-pub use refusal::{Refusal, Shape};
+pub use refusal::{NoPlacement, Refusal, Shape};
 pub use replace::plan_replace;
 pub use shortage::{Funnel, Shortage};

@@ -5,7 +5,7 @@ use crate::assemble::{self, Head};
 use crate::book::Book;
 use crate::explain;
 use crate::frame::{Frame, Piece};
-use crate::refusal::Refusal;
+use crate::refusal::{NoPlacement, Refusal};
 use crate::room::{Demand, Part, Room, join};
 use crate::search::{Assignment, search};
 use crate::shortage;
@@ -291,13 +291,13 @@ impl<'a> Work<'a> {
             // The demand that has the fewest disks tells the most.
             let funnels = demands.iter().map(funnel);
             let funnel = funnels.min_by_key(|f| f.remain.len()).unwrap_or_default();
-            Refusal::NoPlacement {
+            Refusal::NoPlacement(Box::new(NoPlacement {
                 name: self.intent.metadata.name.clone(),
                 shortage,
                 funnel,
                 tries: not_found.tries,
                 exhaustive: not_found.exhaustive,
-            }
+            }))
         })
     }
 

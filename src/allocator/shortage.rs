@@ -79,7 +79,7 @@ impl fmt::Display for Shortage {
             } => {
                 write!(
                     f,
-                    "{at} needs {needed} free{on}; all disks it may use have {free}"
+                    "{at} needs {needed} free{on}; the disks it may use have {free} in all"
                 )
             }
             Shortage::Together { on } => {
@@ -139,11 +139,7 @@ pub(crate) fn funnel(book: &Book<'_>, room: &Room, demand: &Demand) -> Funnel {
         if no.is_none() && !room.fits(index, demand.units, demand.now) {
             no = Some(No::NoRoom { need });
             let free = Bytes(room.promise[index] * UNIT);
-            if funnel
-                .roomiest
-                .as_ref()
-                .is_none_or(|(_, most)| *most < free)
-            {
+            if funnel.roomiest.as_ref().map_or(Bytes(0), |(_, most)| *most) < free {
                 funnel.roomiest = Some((disk.name.clone(), free));
             }
         }

@@ -76,6 +76,13 @@ pub struct Tail {
 }
 
 impl Commit {
+    /// Bytes that its records take in the volatile log.
+    pub fn volatile(&self) -> u64 {
+        match self {
+            Commit::Idle => 0,
+            Commit::Flushing(group) | Commit::Writing { group, .. } => group.log.volatile,
+        }
+    }
     /// Gives up; who waited for it.
     pub fn abandon(&mut self) -> Vec<Token> {
         match std::mem::replace(self, Commit::Idle) {
