@@ -1,5 +1,5 @@
-//! Random clusters, intents and transformations: every step is judged by the checker. Tiny ones besides by brute force: what the
-//! planner refuses, no placement satisfies.
+//! Random clusters, intents and transformations: every step is judged by the checker. Tiny ones
+//! besides by brute force: what the planner refuses, no placement satisfies.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests are tests
 
@@ -138,7 +138,8 @@ impl World {
         plan_extend(layout, &wanted, &self.inventory)
     }
 
-    /// A disk of the volume fails, sometimes another one too; all others come back, so that there is something to plan with.
+    /// A disk of the volume fails, sometimes another one too; all others come back, so that there
+    /// is something to plan with.
     fn fail_a_disk(&mut self, layout: &Layout) -> DiskUid {
         let mut disks = Vec::new();
         layout.root.visit(ObjectPath::ROOT, &mut |_, o| {
