@@ -20,7 +20,8 @@ use layout::{
 use std::collections::BTreeMap;
 
 /// Copies that lie each in an enclosure of its own, so that one may have to move whole.
-const LEGS: &str = "{mirror: {copies: 2, rules: [{separate: {by: enclosure, strong: true}}], of: {extents: {rules: [{confine: {by: enclosure}}]}}}}";
+const LEGS: &str = "{mirror: {copies: 2, rules: [{separate: {by: enclosure, strong: true}}], of: \
+    {extents: {rules: [{confine: {by: enclosure}}]}}}}";
 
 /// A cluster with volumes on it.
 struct World {
@@ -368,7 +369,8 @@ fn what_is_refused_is_impossible() {
                 };
                 assert!(
                     !brute.any(&mut left),
-                    "seed {seed}, case {case}: refused ({refusal}) though {:?} would do for {intent:?} on {inventory:?}",
+                    "seed {seed}, case {case}: refused ({refusal}) though {:?} would do for \
+                        {intent:?} on {inventory:?}",
                     brute.chosen
                 );
             }
