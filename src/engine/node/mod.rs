@@ -1,8 +1,8 @@
 //! The engine of a node: its disks and the volumes that are attached to it.
 //!
-//! Every event is one call; what it brings about is in `out` when the call returns. Within `out`, what
-//! the disks have to do comes before what is answered, so an answer never overtakes what makes it
-//! safe.
+//! Every event is one call; what it brings about is in `out` when the call returns. Within `out`,
+//! what the disks have to do comes before what is answered, so an answer never overtakes what makes
+//! it safe.
 
 mod disks;
 
@@ -74,8 +74,8 @@ impl Engine {
         self.settle(now, out);
     }
 
-    /// Closes a disk in good order; the command is answered when it is done. [`Engine::remove_disk`]
-    /// comes after.
+    /// Closes a disk in good order; the command is answered when it is done.
+    /// [`Engine::remove_disk`] comes after.
     pub fn close_disk(&mut self, now: Now, disk: DiskUid, command: CommandId, out: &mut Effects) {
         self.command(now, disk, command, out, |store, token, sink| {
             store.close(token, sink);
@@ -83,7 +83,8 @@ impl Engine {
         });
     }
 
-    /// Forgets a disk, failed or closed. Completions for it are no longer expected, and passed over.
+    /// Forgets a disk, failed or closed. Completions for it are no longer expected, and passed
+    /// over.
     pub fn remove_disk(&mut self, index: DiskIndex) -> Option<Store> {
         self.disks.remove(index)
     }
