@@ -327,8 +327,8 @@ impl Store {
         (limits.payload / BLOCK / 4).min(limits.dirty / 4).max(1)
     }
 
-    /// The next units of a grant, with the object's record. Units that a grant before this one in the
-    /// queue has brought already hold data by now.
+    /// The next units of a grant, with the object's record. Units that a grant before this one in
+    /// the queue has brought already hold data by now.
     fn grant_step(&mut self, slot: u16, step: Vec<u32>) {
         for unit in step.into_iter().rev() {
             if self.units[unit as usize].slot == Some(slot) {

@@ -214,9 +214,9 @@ impl Store {
         self.append_records(sink);
     }
 
-    /// A flush failed: the device may have dropped what was written since the last one. The volatile
-    /// log speaks of blocks that were written then; a successor that believed it would show what their
-    /// previous owner left.
+    /// A flush failed: the device may have dropped what was written since the last one. The
+    /// volatile log speaks of blocks that were written then; a successor that believed it would
+    /// show what their previous owner left.
     fn forget_volatile(&mut self, sink: &mut Sink<'_>) {
         let bytes = self.log.volatile + self.commit.volatile();
         sink.out.push(Effect::Trim {

@@ -1,7 +1,7 @@
 //! The world around the engine: virtual time, the disks, the front end and the operator.
 //!
-//! Everything that happens is an event in a queue ordered by (time, sequence); nothing is decided by
-//! anything but the seed. A crash strikes between any two effects of the engine.
+//! Everything that happens is an event in a queue ordered by (time, sequence); nothing is decided
+//! by anything but the seed. A crash strikes between any two effects of the engine.
 
 mod crash;
 mod finish;

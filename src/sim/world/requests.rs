@@ -54,8 +54,8 @@ pub(crate) struct Request {
     at: Now,
     /// The process that got it last.
     pub life: u32,
-    /// A discard of the volume and this write were in flight together: the discard may have taken the
-    /// space that the write had reserved.
+    /// A discard of the volume and this write were in flight together: the discard may have taken
+    /// the space that the write had reserved.
     beside_discard: bool,
 }
 
