@@ -198,6 +198,9 @@ impl System for OneDisk {
 
     fn command(&mut self, now: Now, id: CommandId, command: &Command, out: &mut Effects) {
         let answer = |out: &mut Effects, result| out.push(Effect::Answer { command: id, result });
+        if self.store.failed().is_some() {
+            return answer(out, Err(CommandError::DiskFailed(self.store.disk())));
+        }
         let slot = self.store.find(command.volume(), ObjectPath::ROOT);
         match (command, slot) {
             (Command::Attach(volume, layout), _) => {

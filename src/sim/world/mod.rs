@@ -200,6 +200,11 @@ impl<S: System> World<S> {
         self.requests.len() < self.swarm.depth
     }
 
+    /// Whether a disk failed, so that most of what is asked now is refused at once.
+    pub(crate) fn waits_for_repair(&self) -> bool {
+        self.failed.contains(&true)
+    }
+
     /// Does what the workload drew.
     ///
     /// # Errors
