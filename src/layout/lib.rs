@@ -5,9 +5,13 @@
 //! what there is to allocate from is in [`inventory`].
 
 pub mod ids;
+pub mod intent;
+pub mod inventory;
 pub mod tree;
 pub mod units;
 
 pub use ids::{DiskUid, NodeName, ObjectPath, VolumeUid};
+pub use intent::{Intent, IntentError};
+pub use inventory::{Disk, Health, Inventory, InventoryError};
 pub use tree::{Kind, Layout, Level, Object, UnitRange};
 pub use units::{BLOCK, Bytes, Epoch, Generation, SEGMENT, Term, UNIT};

@@ -148,3 +148,42 @@ impl Object {
         Bytes(sum)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_is_read_and_written_in_any_format() {
+        let leaf = |n: u8| Object {
+            level: Level::Storage,
+            node: NodeName("n1".to_owned()),
+            generation: Generation(1),
+            properties: vec![],
+            reasons: vec!["select media=ssd".to_owned()],
+            kind: Kind::Extents {
+                disk: DiskUid([n; 16]),
+                size: Bytes::mib(64),
+                units: vec![UnitRange { start: 3, count: 1 }],
+            },
+        };
+        let copies = vec![leaf(1), leaf(2)];
+        let root = Object {
+            level: Level::Host,
+            kind: Kind::Mirror { copies },
+            ..leaf(0)
+        };
+        let layout = Layout {
+            volume: VolumeUid([9; 16]),
+            name: "v".to_owned(),
+            generation: Generation(1),
+            size: Bytes::mib(64),
+            root,
+        };
+        let json = serde_json::to_string(&layout).unwrap();
+        assert_eq!(serde_json::from_str::<Layout>(&json).unwrap(), layout);
+        assert!(serde_json::from_str::<Layout>(&json.replace("\"level\"", "\"colour\"")).is_err());
+        let yaml = serde_yaml::to_string(&layout).unwrap();
+        assert_eq!(serde_yaml::from_str::<Layout>(&yaml).unwrap(), layout);
+    }
+}

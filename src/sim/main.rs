@@ -66,36 +66,67 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
     let (start, end) = text.split_once("..").unwrap_or(("0", text));
     let number = |t: &str| t.parse().map_err(|e| format!("'{t}' is not a seed: {e}"));
     let range = number(start)?..number(end)?;
-    if range.is_empty() { Err(format!("{text} holds no seed")) } else { Ok(range) }
+    if range.is_empty() {
+        Err(format!("{text} holds no seed"))
+    } else {
+        Ok(range)
+    }
 }
 
 fn bug(text: &str) -> Result<Bug, String> {
     let named = |b: &&Bug| format!("{b:?}") == text;
     let all = || Bug::ALL.map(|b| format!("{b:?}")).join(", ");
-    Bug::ALL.iter().find(named).copied().ok_or_else(|| format!("not one of {}", all()))
+    Bug::ALL
+        .iter()
+        .find(named)
+        .copied()
+        .ok_or_else(|| format!("not one of {}", all()))
 }
 
 fn main() -> ExitCode {
     let good = match Arguments::parse().command {
         What::Run { seeds, ops, jobs } => run(seeds, ops, jobs),
-        What::Replay { seed, ops, until, bug } => replay(seed, ops, until, bug),
+        What::Replay {
+            seed,
+            ops,
+            until,
+            bug,
+        } => replay(seed, ops, until, bug),
         What::Bugs { jobs, bug } => bugs(jobs, bug),
     };
-    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn ever_failed() -> impl Iterator<Item = u64> {
-    let lines = EVER_FAILED.lines().filter_map(|l| l.split_whitespace().next());
+    let lines = EVER_FAILED
+        .lines()
+        .filter_map(|l| l.split_whitespace().next());
     lines.filter_map(|word| word.parse().ok())
 }
 
 fn run(seeds: Range<u64>, operations: u64, jobs: usize) -> bool {
     let started = Instant::now();
     let all: Vec<u64> = ever_failed().chain(seeds).collect();
-    println!("{} seeds of {operations} operations, {jobs} at a time", all.len());
-    let batch = Batch { operations, jobs, bug: None, twice_every: 50, stop_after: 10 };
+    println!(
+        "{} seeds of {operations} operations, {jobs} at a time",
+        all.len()
+    );
+    let batch = Batch {
+        operations,
+        jobs,
+        bug: None,
+        twice_every: 50,
+        stop_after: 10,
+    };
     let report = batch::run(&all, &batch, |done, failed| {
-        eprintln!("  {done} seeds, {failed} failed, {:.0} s", started.elapsed().as_secs_f64());
+        eprintln!(
+            "  {done} seeds, {failed} failed, {:.0} s",
+            started.elapsed().as_secs_f64()
+        );
     });
     let seconds = started.elapsed().as_secs_f64();
     println!("\nwhat they went through:");
@@ -103,7 +134,11 @@ fn run(seeds: Range<u64>, operations: u64, jobs: usize) -> bool {
         println!("  {n:>12}  {what}");
     }
     let missing = report.missing();
-    println!("transitions: {} of {} happened", report.known() - missing.len(), report.known());
+    println!(
+        "transitions: {} of {} happened",
+        report.known() - missing.len(),
+        report.known()
+    );
     for what in &missing {
         println!("  never: {what}");
     }
@@ -123,7 +158,13 @@ fn run(seeds: Range<u64>, operations: u64, jobs: usize) -> bool {
 }
 
 fn replay(seed: u64, operations: u64, until: Option<u64>, bug: Option<Bug>) -> bool {
-    let plan = Plan { seed, operations, bug, print: true, until };
+    let plan = Plan {
+        seed,
+        operations,
+        bug,
+        print: true,
+        until,
+    };
     let outcome = batch::run_guarded(plan);
     println!("{} steps, hash {:016x}", outcome.steps, outcome.hash);
     match outcome.violation {
@@ -140,15 +181,25 @@ fn replay(seed: u64, operations: u64, until: Option<u64>, bug: Option<Bug>) -> b
 
 fn bugs(jobs: usize, only: Option<Bug>) -> bool {
     let mut missed = 0;
-    let chosen = Bug::ALL.into_iter().filter(|b| only.is_none_or(|o| o == *b));
+    let chosen = Bug::ALL
+        .into_iter()
+        .filter(|b| only.is_none_or(|o| o == *b));
     for bug in chosen {
         let seeds: Vec<u64> = (0..SEEDS_FOR_A_BUG).collect();
-        let batch =
-            Batch { operations: 1_000, jobs, bug: Some(bug), twice_every: 0, stop_after: 1 };
+        let batch = Batch {
+            operations: 1_000,
+            jobs,
+            bug: Some(bug),
+            twice_every: 0,
+            stop_after: 1,
+        };
         let report = batch::run(&seeds, &batch, |_, _| {});
         match report.violations.first() {
             Some((seed, violation)) => {
-                println!("{bug:?}: found by seed {seed}, {} seeds needed: {violation}", seed + 1);
+                println!(
+                    "{bug:?}: found by seed {seed}, {} seeds needed: {violation}",
+                    seed + 1
+                );
             }
             None => {
                 missed += 1;

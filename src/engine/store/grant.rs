@@ -200,7 +200,8 @@ impl Store {
         })
     }
 
-    /// Removes an object, which no call may be using. Ends the call when its units are free, durably.
+    /// Removes an object, which no call may be using. Ends the call when its units are free,
+    /// durably.
     ///
     /// # Errors
     /// A failed disk; nothing was changed.
@@ -264,7 +265,10 @@ impl Store {
 
     pub(super) fn owner_written(&mut self, slot: u16, sink: &mut Sink<'_>) {
         // Others may be before it in the queue.
-        let granting = self.grants.iter_mut().find(|g| g.slot == slot && g.owner > 0);
+        let granting = self
+            .grants
+            .iter_mut()
+            .find(|g| g.slot == slot && g.owner > 0);
         if let Some(granting) = granting {
             granting.owner -= 1;
         }

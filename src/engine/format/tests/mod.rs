@@ -76,7 +76,6 @@ fn object_record() -> ObjectRecord {
         epoch: Epoch(8),
         held: vec![Epoch(2), Epoch(5), Epoch(7)],
         legs,
-        clean: false,
         owner_len: 9000,
         owner_crc: 0xdead_beef,
         dirty,
@@ -152,6 +151,16 @@ fn records() -> Vec<Record> {
             birth: Epoch(7),
         },
         Record::Term(7),
+        Record::Legs {
+            slot: SLOT,
+            legs: object_record().legs,
+        },
+        Record::Epochs {
+            slot: SLOT,
+            running: Epoch(8),
+            held: object_record().held,
+        },
+        Record::Unequal { slot: SLOT },
         Record::Image {
             addr: MetaAddr::Header(UNIT),
             block,

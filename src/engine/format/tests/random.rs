@@ -108,7 +108,6 @@ fn whatever_is_encoded_is_read_back() {
         let held: std::collections::BTreeSet<_> =
             (0..rng(17)).map(|_| Epoch(rng(1 << 32) as u32)).collect();
         record.held = held.into_iter().collect();
-        record.clean = rng(2) == 1;
         record.dirty.set(rng(object::REGIONS.into()) as u32, true);
         let slot = rng(1 << 16) as u16;
         let read = ObjectRecord::decode(&record.encode(DISK, slot), DISK, slot);
