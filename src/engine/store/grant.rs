@@ -215,6 +215,11 @@ impl Store {
             return Err(CommandError::DiskFailed(self.disk()));
         }
         let object = self.object(slot);
+        if self.grants.iter().any(|g| g.slot == slot && g.release) {
+            return Err(CommandError::Refused(
+                "the object is being removed already".to_owned(),
+            ));
+        }
         if object.table.running() > 0 || object.table.open_faults() > 0 {
             return Err(CommandError::Refused("the object is in use".to_owned()));
         }
