@@ -163,7 +163,7 @@ impl Store {
     }
 
     fn start(&mut self, io: Io, offset: u64, kind: IoKind, sink: &mut Sink<'_>) {
-        let id = IoId(u64::from(self.index.0) << 48 | self.ios.insert(io) as u64);
+        let id = IoId::new(self.index, self.ios.insert(io));
         sink.out.push(Effect::Io {
             id,
             disk: self.index,
@@ -178,12 +178,12 @@ impl Store {
     /// Where it was not this store's.
     pub fn complete(&mut self, io: IoId, end: crate::io::Completion<'_>, sink: &mut Sink<'_>) {
         use crate::io::Completion::{Bytes, Done, Failed};
-        let io = self.ios.remove((io.0 & 0xffff_ffff_ffff) as usize);
+        let io = self.ios.remove(io.number());
         if let Failed(fault) = end {
-            if matches!(io, Io::CommitFlush | Io::CheckpointFlush) && self.failed.is_none() {
+            self.fail(fault, sink);
+            if matches!(io, Io::CommitFlush | Io::CheckpointFlush) {
                 self.forget_volatile(sink);
             }
-            self.fail(fault, sink);
         }
         let ok = self.failed.is_none();
         match (io, end) {
@@ -214,16 +214,15 @@ impl Store {
         self.append_records(sink);
     }
 
-    /// A flush failed: the device may have dropped what was written since the last one. The volatile
-    /// log speaks of blocks that were written then; a successor that believed it would show what their
-    /// previous owner left.
+    /// A flush failed: the device may have dropped what was written since the last one. The
+    /// volatile log speaks of blocks that were written then; a successor that believed it would
+    /// show what their previous owner left.
     fn forget_volatile(&mut self, sink: &mut Sink<'_>) {
-        let bytes = self.log.volatile + self.commit.volatile();
+        let bytes = std::mem::take(&mut self.log.volatile);
         sink.out.push(Effect::Trim {
             disk: self.index,
             bytes,
         });
-        self.log.volatile = 0;
     }
 
     /// After the first I/O error nothing is tried any more; who waits is told.
@@ -237,6 +236,7 @@ impl Store {
             fault,
         }));
         let waiting = std::mem::take(&mut self.waiters);
+        self.log.volatile += self.commit.volatile();
         let committing = self.commit.abandon();
         let granting = self.grants.drain(..).map(|g| g.token).collect::<Vec<_>>();
         let closing = self.closing.take();

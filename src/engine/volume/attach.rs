@@ -442,8 +442,8 @@ fn refused(e: tree::TreeError) -> CommandError {
     CommandError::Refused(e.to_string())
 }
 
-/// Looks a leaf up and checks that it can be what the layout says. The inner error: it is not there,
-/// which its mirror may bear.
+/// Looks a leaf up and checks that it can be what the layout says. The inner error: it is not
+/// there, which its mirror may bear.
 fn find<L: Leaves>(
     leaf: &tree::Leaf,
     segment_blocks: u32,

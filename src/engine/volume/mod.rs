@@ -91,8 +91,8 @@ enum Call {
     Copy { copy: Key, leg: LegRef },
 }
 
-/// A leg at the time of a call. `era` counts how often the leg was dropped, so that a late failure of
-/// what the leg was does not hit what it has become.
+/// A leg at the time of a call. `era` counts how often the leg was dropped, so that a late failure
+/// of what the leg was does not hit what it has become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LegRef {
     mirror: u16,
