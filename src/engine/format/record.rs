@@ -319,10 +319,16 @@ impl Record {
                 value: count as u32,
             });
         }
-        let held = take(bytes, 4 * count)?
+        let held: Vec<_> = take(bytes, 4 * count)?
             .chunks_exact(4)
             .map(|e| Epoch(u32_at(e, 0)))
             .collect();
+        if let Some(pair) = held.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(RecordError::Field {
+                field: "held epochs",
+                value: pair[1].0,
+            });
+        }
         Ok(Record::Epochs {
             slot,
             running,

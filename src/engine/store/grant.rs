@@ -200,7 +200,8 @@ impl Store {
         })
     }
 
-    /// Removes an object, which no call may be using. Ends the call when its units are free, durably.
+    /// Removes an object, which no call may be using. Ends the call when its units are free,
+    /// durably.
     ///
     /// # Errors
     /// A failed disk; nothing was changed.

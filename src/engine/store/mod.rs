@@ -17,6 +17,8 @@
 mod alloc;
 mod chunk;
 mod commit;
+mod create;
+mod find;
 mod grant;
 mod leaves;
 mod log;
@@ -26,8 +28,9 @@ mod pages;
 mod replay;
 mod write;
 
+pub use create::{Format, FormatError, format};
 pub use grant::Grant;
-pub use open::{Format, FormatError, OpenError, format, owner_text, read_superblock};
+pub use open::{OpenError, owner_text, read_superblock};
 
 use crate::format::superblock::Superblock;
 use crate::format::{Geometry, MetaAddr};

@@ -72,8 +72,8 @@ impl Store {
         self.end_chunk(id, Ok(Outcome::Ok), sink);
     }
 
-    /// Whether a write to a segment with a page changes it; `false` too where the chunk was ended or
-    /// waits for the page.
+    /// Whether a write to a segment with a page changes it; `false` too where the chunk was ended
+    /// or waits for the page.
     fn write_changes(&mut self, id: ChunkId, sink: &mut Sink<'_>) -> bool {
         let Chunk {
             slot,
@@ -160,7 +160,8 @@ impl Store {
         });
     }
 
-    /// A page whose blocks all hold data, and whose births nobody needs to tell apart, becomes a run.
+    /// A page whose blocks all hold data, and whose births nobody needs to tell apart, becomes a
+    /// run.
     pub(super) fn try_run(&mut self, slot: u16, logical: u32, physical: u32) {
         let Some(cached) = self.pages.peek(physical) else {
             return;
