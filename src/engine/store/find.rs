@@ -22,6 +22,7 @@ pub fn give_up(_: Option<MetaAddr>, error: OpenError) -> Result<(), OpenError> {
 }
 
 /// What the journal and the volatile log hold.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Found {
     /// The records in order.
     pub records: Vec<Record>,
@@ -36,7 +37,7 @@ pub struct Found {
 /// The journal ring as it is on the disk.
 pub struct Ring<'a> {
     superblock: &'a Superblock,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl<'a> Ring<'a> {

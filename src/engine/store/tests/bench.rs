@@ -31,12 +31,16 @@ pub(crate) struct Bench<D = MemDisk> {
 
 impl Bench {
     pub fn new(size: u64) -> Self {
+        Self::with(size, CHOICE)
+    }
+
+    pub fn with(size: u64, choice: GeometryChoice) -> Self {
         let mut disk = MemDisk::new(size);
         let new = Format {
             disk: DISK,
             label: "t".into(),
             created: 0,
-            choice: CHOICE,
+            choice,
         };
         format(&mut disk, &new).unwrap();
         Self::open(disk, &[]).unwrap()
@@ -156,13 +160,17 @@ impl<D: Disk> Bench<D> {
     }
 
     pub fn grant(&mut self, volume: u8, segments: u32, units: &[u32]) -> u16 {
+        self.grant_with(volume, segments, units, 5000)
+    }
+
+    pub fn grant_with(&mut self, volume: u8, segments: u32, units: &[u32], owner: usize) -> u16 {
         let grant = Grant {
             volume: VolumeUid([volume; 16]),
             path: ObjectPath::ROOT,
             generation: Generation(1),
             segments,
             units: units.to_vec(),
-            owner: vec![volume; 5000],
+            owner: vec![volume; owner],
             legs: LegsRecord::default(),
         };
         let (token, slot) = self.call(|s, t, k| s.grant(grant, t, k));
@@ -223,6 +231,12 @@ impl<D: Disk> Bench<D> {
 
     pub fn flush(&mut self) {
         let (token, ()) = self.call(|s, t, k| s.flush(t, k));
+        assert_eq!(self.ended[&token], Ok(Outcome::Ok));
+    }
+
+    /// Closes the disk in good order.
+    pub fn close(&mut self) {
+        let (token, ()) = self.call(|s, t, k| s.close(t, k));
         assert_eq!(self.ended[&token], Ok(Outcome::Ok));
     }
 
