@@ -76,6 +76,13 @@ pub struct Tail {
 }
 
 impl Commit {
+    /// Bytes that its records take in the volatile log.
+    pub fn volatile(&self) -> u64 {
+        match self {
+            Commit::Idle => 0,
+            Commit::Flushing(group) | Commit::Writing { group, .. } => group.log.volatile,
+        }
+    }
     /// Gives up; who waited for it.
     pub fn abandon(&mut self) -> Vec<Token> {
         match std::mem::replace(self, Commit::Idle) {
@@ -423,10 +430,10 @@ impl Store {
                 self.pages.set_in_flight(BTreeSet::new());
                 self.shrink_pages();
                 self.ready.extend(self.stalled.drain(..));
-                if self.closed_at(tail) {
-                    if let Some(token) = self.closing.take() {
-                        sink.end(token, Ok(Outcome::Ok));
-                    }
+                if self.closed_at(tail)
+                    && let Some(token) = self.closing.take()
+                {
+                    sink.end(token, Ok(Outcome::Ok));
                 }
                 self.commit_wanted |= self.closing.is_some();
             }

@@ -98,8 +98,8 @@ enum Io {
     CheckpointFlush,
     /// A superblock.
     Superblock,
-    /// A part of an owner's text.
-    Owner,
+    /// A part of the owner's text of the object in this slot.
+    Owner(u16),
 }
 
 /// One disk, open for writing.
@@ -163,7 +163,7 @@ impl Store {
     }
 
     fn start(&mut self, io: Io, offset: u64, kind: IoKind, sink: &mut Sink<'_>) {
-        let id = IoId(u64::from(self.index.0) << 48 | self.ios.insert(io) as u64);
+        let id = IoId::new(self.index, self.ios.insert(io));
         sink.out.push(Effect::Io {
             id,
             disk: self.index,
@@ -178,8 +178,11 @@ impl Store {
     /// Where it was not this store's.
     pub fn complete(&mut self, io: IoId, end: crate::io::Completion<'_>, sink: &mut Sink<'_>) {
         use crate::io::Completion::{Bytes, Done, Failed};
-        let io = self.ios.remove((io.0 & 0xffff_ffff_ffff) as usize);
+        let io = self.ios.remove(io.number());
         if let Failed(fault) = end {
+            if matches!(io, Io::CommitFlush | Io::CheckpointFlush) && self.failed.is_none() {
+                self.forget_volatile(sink);
+            }
             self.fail(fault, sink);
         }
         let ok = self.failed.is_none();
@@ -191,7 +194,7 @@ impl Store {
             (Io::InPlace, Done) if ok => self.in_place_written(sink),
             (Io::CheckpointFlush, Done) if ok => self.checkpoint_flushed(sink),
             (Io::Superblock, Done) if ok => self.superblock_written(sink),
-            (Io::Owner, Done) if ok => self.owner_written(sink),
+            (Io::Owner(slot), Done) if ok => self.owner_written(slot, sink),
             _ => assert!(!ok, "a completion of another kind than its I/O"),
         }
         self.pump(sink);
@@ -209,6 +212,18 @@ impl Store {
             }
         }
         self.append_records(sink);
+    }
+
+    /// A flush failed: the device may have dropped what was written since the last one. The volatile
+    /// log speaks of blocks that were written then; a successor that believed it would show what their
+    /// previous owner left.
+    fn forget_volatile(&mut self, sink: &mut Sink<'_>) {
+        let bytes = self.log.volatile + self.commit.volatile();
+        sink.out.push(Effect::Trim {
+            disk: self.index,
+            bytes,
+        });
+        self.log.volatile = 0;
     }
 
     /// After the first I/O error nothing is tried any more; who waits is told.
