@@ -191,18 +191,18 @@ impl Process {
         loop {
             match ring.turn(None)? {
                 Wake::Drained => return Ok(()),
-                Wake::Readable(SIGNALS) => {
+                Wake::Ready(SIGNALS) => {
                     while process::next_signal(self.signals.as_fd()).is_some() {
                         ring.stop();
                     }
                     ring.watch(&self.signals, SIGNALS);
                 }
-                Wake::Readable(PARENT) => match self.parent.as_ref().filter(|p| p.answer()) {
+                Wake::Ready(PARENT) => match self.parent.as_ref().filter(|p| p.answer()) {
                     Some(parent) => ring.watch(parent, PARENT),
                     // Whoever starts the next parent starts another of us: make way.
                     None => ring.stop(),
                 },
-                Wake::Readable(name) => other(ring, Wake::Readable(name - OTHERS))?,
+                Wake::Ready(name) => other(ring, Wake::Ready(name - OTHERS))?,
                 Wake::Io => other(ring, Wake::Io)?,
             }
         }
