@@ -23,6 +23,7 @@ pub mod machine;
 pub mod parent;
 pub mod ring;
 pub mod run;
+pub mod server;
 pub mod socket;
 mod sys;
 pub mod volatile_log;

@@ -16,7 +16,7 @@ use std::fs::Permissions;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Connections at once; one more is closed at once.
 const MAX_CONNECTIONS: usize = 64;
@@ -57,20 +57,28 @@ struct Connection {
 
 /// The socket and its connections.
 pub struct ControlSocket {
-    listener: UnixListener,
-    path: PathBuf,
+    listener: Option<UnixListener>,
     connections: BTreeMap<u32, Connection>,
     next: u32,
     first_name: u32,
 }
 
 impl ControlSocket {
-    /// Listens at `path`; whatever socket a predecessor left there is replaced. Descriptors are
-    /// watched under names from `first_name` on.
+    /// Nobody listens yet. Descriptors will be watched under names from `first_name` on.
+    pub fn new(first_name: u32) -> Self {
+        ControlSocket {
+            listener: None,
+            connections: BTreeMap::new(),
+            next: 0,
+            first_name,
+        }
+    }
+
+    /// Listens at `path`; whatever socket a predecessor left there is replaced.
     ///
     /// # Errors
     /// As of bind(2).
-    pub fn listen(path: &Path, first_name: u32) -> io::Result<Self> {
+    pub fn listen<M: Machine>(&mut self, path: &Path, ring: &mut Loop<M>) -> io::Result<()> {
         match std::fs::remove_file(path) {
             Err(e) if e.kind() != ErrorKind::NotFound => return Err(e),
             _ => {}
@@ -78,19 +86,9 @@ impl ControlSocket {
         let listener = UnixListener::bind(path)?;
         std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
-        let (path, connections) = (path.to_owned(), BTreeMap::new());
-        Ok(ControlSocket {
-            listener,
-            path,
-            connections,
-            next: 0,
-            first_name,
-        })
-    }
-
-    /// Starts to listen in the loop.
-    pub fn start<M: Machine>(&self, ring: &mut Loop<M>) {
-        ring.watch(&self.listener, self.first_name);
+        ring.watch(&listener, self.first_name);
+        self.listener = Some(listener);
+        Ok(())
     }
 
     /// One of our descriptors is ready: what came in. `highest` is told to who says hello.
@@ -102,7 +100,6 @@ impl ControlSocket {
     ) -> Vec<Asked> {
         if name == self.first_name {
             self.accept(ring);
-            ring.watch(&self.listener, self.first_name);
             return Vec::new();
         }
         let (id, writable) = self.unname(name);
@@ -146,11 +143,6 @@ impl ControlSocket {
         }
     }
 
-    /// Where it listens.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// Two names a connection, after that of the listener.
     fn name(&self, id: u32, writable: bool) -> u32 {
         self.first_name + 1 + 2 * id + u32::from(writable)
@@ -161,7 +153,14 @@ impl ControlSocket {
     }
 
     fn accept<M: Machine>(&mut self, ring: &mut Loop<M>) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        let Some(listener) = &self.listener else {
+            return;
+        };
+        ring.watch(listener, self.first_name);
+        let accepted: Vec<UnixStream> = std::iter::from_fn(|| listener.accept().ok())
+            .map(|(stream, _)| stream)
+            .collect();
+        for stream in accepted {
             if self.connections.len() >= MAX_CONNECTIONS || stream.set_nonblocking(true).is_err() {
                 continue;
             }
