@@ -5,9 +5,10 @@ use crate::refusal::Refusal;
 use crate::room::{Room, join};
 use layout::{Generation, Health, Inventory, Kind, Layout, Object, ObjectPath};
 
-/// Plans that leaves get so many more units each, in one step: all of them or none, so that no copy of a mirror has room that
-/// another lacks; a copy that is out of service is not named. The promise stands already, so a disk that serves can refuse only if
-/// it is overcommitted. A disk that takes nothing new still keeps its promises.
+/// Plans that leaves get so many more units each, in one step: all of them or none, so that no copy
+/// of a mirror has room that another lacks; a copy that is out of service is not named. The promise
+/// stands already, so a disk that serves can refuse only if it is overcommitted. A disk that takes
+/// nothing new still keeps its promises.
 ///
 /// # Errors
 /// When a path is no leaf, a leaf would get more than it shows, or a disk does not serve or

@@ -19,7 +19,8 @@ pub enum Refusal {
     #[error("the volume has {from}; {to} would be less, and a volume does not shrink here")]
     Shrink { from: Bytes, to: Bytes },
     #[error(
-        "the layout has {found} at {at} where the intent asks for {wanted}: another transformation must be finished first"
+        "the layout has {found} at {at} where the intent asks for {wanted}: another \
+            transformation must be finished first"
     )]
     OtherTree {
         at: ObjectPath,
@@ -33,7 +34,8 @@ pub enum Refusal {
     #[error("disk '{disk}' is {health}: only a disk that has failed or is absent is replaced")]
     NotFailed { disk: String, health: Health },
     #[error(
-        "{at} lay on disk '{disk}' and has no other whole copy ({others}): its content must come from a backup"
+        "{at} lay on disk '{disk}' and has no other whole copy ({others}): its content must come \
+            from a backup"
     )]
     NoLiveCopy {
         at: ObjectPath,
@@ -52,7 +54,8 @@ pub enum Refusal {
         most: u64,
         more: u64,
     },
-    #[error("{at} needs {units} more units ({}) on disk '{disk}', which has {free} free", Bytes(units * UNIT))]
+    #[error("{at} needs {units} more units ({}) on disk '{disk}', which has {free} free",
+        Bytes(units * UNIT))]
     DiskFull {
         at: ObjectPath,
         disk: String,

@@ -58,8 +58,7 @@ impl Room {
     }
 
     /// Hands out free units of a disk: one run if there is one (the shortest that is long enough),
-    /// else the longest runs.
-    /// `None` if the disk has not got so many; then nothing has changed.
+    /// else the longest runs. `None` if the disk has not got so many; then nothing has changed.
     pub fn carve(&mut self, disk: usize, count: u64) -> Option<Vec<UnitRange>> {
         let ranges = &mut self.ranges[disk];
         if ranges.iter().map(|r| u64::from(r.count)).sum::<u64>() < count {

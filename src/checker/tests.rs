@@ -32,10 +32,12 @@ fn inventory() -> Inventory {
 }
 
 fn intent() -> Intent {
-    let text = r#"{"apiVersion": "stratovol.io/v1alpha1", "kind": "VolumeIntent", "metadata": {"name": "v"}, "spec": {"size": 268435456,
+    let text = r#"{"apiVersion": "stratovol.io/v1alpha1", "kind": "VolumeIntent", "metadata":
+        {"name": "v"}, "spec": {"size": 268435456,
         "tree": {"stripe": {"columns": 2, "unit": 1048576, "of": {"mirror": {"copies": 2,
             "rules": [{"separate": {"by": "enclosure", "strong": true}}],
-            "of": {"extents": {"rules": [{"confine": {"by": "enclosure"}}, {"select": {"media": "ssd"}}]}}}}}}}}"#;
+            "of": {"extents": {"rules": [{"confine": {"by": "enclosure"}}, {"select": {"media":
+                "ssd"}}]}}}}}}}}"#;
     serde_json::from_str(text).unwrap()
 }
 

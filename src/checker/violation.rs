@@ -45,7 +45,8 @@ pub enum Violation {
     #[error("the volume had {before} and has {after}")]
     Shrunk { before: Bytes, after: Bytes },
     #[error(
-        "{at} is evaluated by {node} at level {level:?}, which its disks or the objects around it contradict"
+        "{at} is evaluated by {node} at level {level:?}, which its disks or the objects around \
+            it contradict"
     )]
     Evaluated {
         at: ObjectPath,

@@ -22,6 +22,21 @@ pub struct ReqId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IoId(pub u64);
 
+impl IoId {
+    /// The name of a disk's I/O number `n`.
+    pub(crate) fn new(disk: DiskIndex, n: usize) -> Self {
+        IoId(u64::from(disk.0) << 48 | n as u64)
+    }
+    /// The disk on which it runs.
+    pub fn disk(self) -> DiskIndex {
+        DiskIndex((self.0 >> 48) as u16)
+    }
+    /// Its number there.
+    pub(crate) fn number(self) -> usize {
+        (self.0 & ((1 << 48) - 1)) as usize
+    }
+}
+
 /// A disk attached to this node: an index that is used again only after the disk was detached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DiskIndex(pub u16);

@@ -80,8 +80,10 @@ pub struct LegsRecord {
     pub generation: u64,
     /// One bit per leg that missed a write and may not be read.
     pub stale: u16,
-    /// For each leg that is stale: it holds everything up to and including this epoch, the blocks
-    /// of regions to resync aside. `Epoch(0)` with [`LegsRecord::blank`] set: it holds nothing.
+    /// For each leg that is stale: it holds everything up to and including this epoch, the blocks of
+    /// regions to resync aside. With [`LegsRecord::blank`] set it holds nothing but what a rebuild
+    /// begun after this epoch brought. `Epoch(0)`: unknown, any block may differ. For a leg that is
+    /// not stale: the epoch that was held for its last rebuild.
     pub since: [Epoch; LegsRecord::LEGS],
     /// One bit per stale leg that holds nothing yet (a new disk).
     pub blank: u16,
@@ -130,7 +132,10 @@ pub trait Leaves {
     /// Ends the current epoch `e`, holds it (changes after it are told apart from now on) and
     /// returns it. Durable with the next flush or `set_legs`.
     fn cut_epoch(&mut self, leaf: LeafId) -> Epoch;
-    /// Nobody needs to know any more what changed after `epoch`.
+    /// The running epoch becomes `epoch`, if that is later: a leg that was away is in step again.
+    /// Nothing is held by it. Durable with the next flush or `set_legs`.
+    fn join_epoch(&mut self, leaf: LeafId, epoch: Epoch);
+    /// Nobody needs to know any more what changed after `epoch`; nothing happens where nobody does.
     fn release_epoch(&mut self, leaf: LeafId, epoch: Epoch);
     /// What the segment holds, and which blocks changed after `since`.
     fn scan(&mut self, leaf: LeafId, segment: u32, since: Epoch, token: Token);
@@ -145,7 +150,7 @@ pub trait Leaves {
 }
 
 /// What is recorded of a leaf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeafState {
     /// Segments that the object shows.
     pub segments: u32,

@@ -16,5 +16,8 @@ pub mod format;
 pub mod io;
 pub mod leaf;
 pub mod map;
+pub mod node;
 pub mod planted;
 pub mod store;
+pub mod tree;
+pub mod volume;

@@ -44,7 +44,11 @@ impl Report {
     /// Transitions that never happened.
     pub fn missing(&self) -> Vec<&'static str> {
         let never = |what: &&&str| self.coverage.of(what) == 0;
-        crate::coverage::TRANSITIONS.iter().filter(never).copied().collect()
+        crate::coverage::TRANSITIONS
+            .iter()
+            .filter(never)
+            .copied()
+            .collect()
     }
 
     /// How many transitions there are.
@@ -115,8 +119,16 @@ pub fn run(seeds: &[u64], batch: &Batch, progress: impl Fn(u64, usize) + Sync) -
 }
 
 fn one(report: &mut Report, seed: u64, batch: &Batch, twice: bool) {
-    let Batch { operations, bug, .. } = *batch;
-    let plan = Plan { seed, operations, bug, print: false, until: None };
+    let Batch {
+        operations, bug, ..
+    } = *batch;
+    let plan = Plan {
+        seed,
+        operations,
+        bug,
+        print: false,
+        until: None,
+    };
     let outcome = run_guarded(plan);
     report.seeds += 1;
     report.steps += outcome.steps;
@@ -127,7 +139,10 @@ fn one(report: &mut Report, seed: u64, batch: &Batch, twice: bool) {
         let again = run_guarded(plan).hash;
         if again != outcome.hash {
             let what = format!("hashes {:016x} and {again:016x}", outcome.hash);
-            violation = Some(Violation { checker: "one_seed_is_one_run", what });
+            violation = Some(Violation {
+                checker: "one_seed_is_one_run",
+                what,
+            });
         }
     }
     report.violations.extend(violation.map(|v| (seed, v)));

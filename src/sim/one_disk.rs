@@ -19,7 +19,12 @@ enum Purpose {
     /// A request; the last call of it.
     Answer(ReqId),
     /// A request; the write that follows its reservation.
-    ThenWrite { req: ReqId, slot: u16, span: Span, fua: bool },
+    ThenWrite {
+        req: ReqId,
+        slot: u16,
+        span: Span,
+        fua: bool,
+    },
     /// A request; the flush that makes it durable follows.
     ThenFlush(ReqId),
     /// A command.
@@ -43,14 +48,16 @@ impl OneDisk {
     }
 
     /// Calls the store, then follows up whatever ended.
-    fn call(
-        &mut self,
-        now: Now,
-        out: &mut Effects,
-        call: impl FnOnce(&mut Store, &mut Sink<'_>),
-    ) {
+    fn call(&mut self, now: Now, out: &mut Effects, call: impl FnOnce(&mut Store, &mut Sink<'_>)) {
         let mut done = std::mem::take(&mut self.done);
-        call(&mut self.store, &mut Sink { now, out, done: &mut done });
+        call(
+            &mut self.store,
+            &mut Sink {
+                now,
+                out,
+                done: &mut done,
+            },
+        );
         while let Some(end) = done.pop_front() {
             self.follow(now, end, out, &mut done);
         }
@@ -68,26 +75,41 @@ impl OneDisk {
                 let result = result.map_err(|_: LeafError| CommandError::DiskFailed(disk));
                 out.push(Effect::Answer { command, result });
             }
-            Purpose::ThenWrite { req, slot, span, fua } if result.is_ok() => {
+            Purpose::ThenWrite {
+                req,
+                slot,
+                span,
+                fua,
+            } if result.is_ok() => {
                 let next = match fua {
                     true => Purpose::ThenFlush(req),
                     false => Purpose::Answer(req),
                 };
                 let token = self.token(next);
                 let buf = Buf::Request { req, at: 0 };
-                self.store.write(slot, span, buf, token, &mut Sink { now, out, done });
+                self.store
+                    .write(slot, span, buf, token, &mut Sink { now, out, done });
             }
             Purpose::ThenFlush(req) if result.is_ok() => {
                 let token = self.token(Purpose::Answer(req));
                 self.store.flush(token, &mut Sink { now, out, done });
             }
             Purpose::Answer(req) | Purpose::ThenWrite { req, .. } | Purpose::ThenFlush(req) => {
-                out.push(Effect::Reply { req, result: result.map_err(IoError::from) });
+                out.push(Effect::Reply {
+                    req,
+                    result: result.map_err(IoError::from),
+                });
             }
         }
     }
 
-    fn grant(&mut self, now: Now, id: CommandId, layout: &Layout, out: &mut Effects) -> Option<u16> {
+    fn grant(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        layout: &Layout,
+        out: &mut Effects,
+    ) -> Option<u16> {
         let Kind::Extents { size, units, .. } = &layout.root.kind else {
             unreachable!("on one disk every volume is one leaf");
         };
@@ -103,7 +125,9 @@ impl OneDisk {
         };
         let token = self.token(Purpose::Command(id));
         let mut granted = Ok(0);
-        self.call(now, out, |store, sink| granted = store.grant(grant, token, sink));
+        self.call(now, out, |store, sink| {
+            granted = store.grant(grant, token, sink)
+        });
         match granted {
             Ok(slot) => Some(slot),
             Err(error) => {
@@ -121,12 +145,18 @@ impl OneDisk {
         out: &mut Effects,
     ) {
         self.purposes.remove(&token);
-        out.push(Effect::Answer { command, result: Err(error) });
+        out.push(Effect::Answer {
+            command,
+            result: Err(error),
+        });
     }
 }
 
 fn span(off: u64, len: u32) -> Span {
-    Span { start: off / BLOCK, count: len / BLOCK as u32 }
+    Span {
+        start: off / BLOCK,
+        count: len / BLOCK as u32,
+    }
 }
 
 impl System for OneDisk {
@@ -143,14 +173,12 @@ impl System for OneDisk {
         Ok(())
     }
 
-    fn open(
-        _: Now,
-        drives: &mut [Drive],
-        swarm: &Swarm,
-        bug: Option<Bug>,
-    ) -> Result<Self, String> {
+    fn open(_: Now, drives: &mut [Drive], swarm: &Swarm, bug: Option<Bug>) -> Result<Self, String> {
         let drive = &mut drives[0];
-        let config = Config { pages: swarm.pages, planted: Planted::with(bug) };
+        let config = Config {
+            pages: swarm.pages,
+            planted: Planted::with(bug),
+        };
         let opened = Store::open(&mut drive.disk, Some(drive.uid), drive.log.bytes(), config);
         let mut store = opened.map_err(|e| e.to_string())?;
         drive.log.clear();
@@ -166,18 +194,28 @@ impl System for OneDisk {
 
     fn request(&mut self, now: Now, req: ReqId, volume: VolumeId, op: Op, out: &mut Effects) {
         let Some(&slot) = self.served.get(&volume) else {
-            out.push(Effect::Reply { req, result: Err(IoError::Detached) });
+            out.push(Effect::Reply {
+                req,
+                result: Err(IoError::Detached),
+            });
             return;
         };
         match op {
             Op::Read { off, len } => {
                 let token = self.token(Purpose::Answer(req));
                 let buf = Buf::Request { req, at: 0 };
-                self.call(now, out, |s, sink| s.read(slot, span(off, len), buf, token, sink));
+                self.call(now, out, |s, sink| {
+                    s.read(slot, span(off, len), buf, token, sink)
+                });
             }
             Op::Write { off, len, fua } => {
                 let span = span(off, len);
-                let token = self.token(Purpose::ThenWrite { req, slot, span, fua });
+                let token = self.token(Purpose::ThenWrite {
+                    req,
+                    slot,
+                    span,
+                    fua,
+                });
                 self.call(now, out, |s, sink| s.reserve(slot, span, token, sink));
             }
             Op::Flush => {
@@ -187,7 +225,9 @@ impl System for OneDisk {
             Op::Discard { off, len } | Op::WriteZeroes { off, len } => {
                 let token = self.token(Purpose::Answer(req));
                 let (start, count) = (off / BLOCK, len / BLOCK);
-                self.call(now, out, |s, sink| s.discard(slot, start, count, token, sink));
+                self.call(now, out, |s, sink| {
+                    s.discard(slot, start, count, token, sink)
+                });
             }
         }
     }
@@ -197,7 +237,12 @@ impl System for OneDisk {
     }
 
     fn command(&mut self, now: Now, id: CommandId, command: &Command, out: &mut Effects) {
-        let answer = |out: &mut Effects, result| out.push(Effect::Answer { command: id, result });
+        let answer = |out: &mut Effects, result| {
+            out.push(Effect::Answer {
+                command: id,
+                result,
+            })
+        };
         let slot = self.store.find(command.volume(), ObjectPath::ROOT);
         match (command, slot) {
             (Command::Attach(volume, layout), _) => {
@@ -254,6 +299,10 @@ impl System for OneDisk {
                 r.volume, r.path, r.generation, r.segments, r.epoch, r.held, r.legs
             )
         };
-        self.store.records().map(line).collect::<Vec<_>>().join("\n")
+        self.store
+            .records()
+            .map(line)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }

@@ -153,7 +153,12 @@ impl Swarm {
             segments: rng.range(4, 24),
             volumes: rng.range(1, 3) as usize,
             weights: weights(rng),
-            grants: [Grants::Prompt, Grants::Late, Grants::Forgetful, Grants::Stingy][rng.index(4)],
+            grants: [
+                Grants::Prompt,
+                Grants::Late,
+                Grants::Forgetful,
+                Grants::Stingy,
+            ][rng.index(4)],
             faults: plan(rng, operations, deadly),
             cut_recovery: [0, 2, 5][rng.index(3)],
             pages: [4, 16, 1024][rng.index(3)],

@@ -73,9 +73,17 @@ impl Command {
     pub fn with_layout(self, layout: Layout) -> Self {
         match self {
             Command::Attach(id, _) => Command::Attach(id, layout),
-            Command::Grant { volume, path, units, .. } => {
-                Command::Grant { volume, path, layout, units }
-            }
+            Command::Grant {
+                volume,
+                path,
+                units,
+                ..
+            } => Command::Grant {
+                volume,
+                path,
+                layout,
+                units,
+            },
             other => other,
         }
     }

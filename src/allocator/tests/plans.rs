@@ -146,7 +146,8 @@ fn a_leaf_is_split_only_where_it_must_and_may_be() {
         ]
     };
     let mut i = inventory(disks());
-    let tree = "{mirror: {copies: 2, rules: [{separate: {by: enclosure, strong: true}}], of: {extents: {rules: [{confine: {by: enclosure}}]}}}}";
+    let tree = "{mirror: {copies: 2, rules: [{separate: {by: enclosure, strong: true}}], of: \
+        {extents: {rules: [{confine: {by: enclosure}}]}}}}";
     let layout = create(&intent(6, tree), &mut i);
     assert_eq!(names(&layout, &i), ["d3", "d1", "d2"]);
     let split = &layout.root.children()[1];
@@ -190,7 +191,8 @@ fn a_refusal_says_what_is_missing_in_numbers() {
         .attributes
         .insert("media".to_owned(), "hdd".to_owned());
     disks[3].health = Health::Failed;
-    let tree = "{mirror: {copies: 2, rules: [{separate: {by: enclosure}}], of: {extents: {rules: [{select: {media: ssd}}]}}}}";
+    let tree = "{mirror: {copies: 2, rules: [{separate: {by: enclosure}}], of: {extents: {rules: \
+        [{select: {media: ssd}}]}}}}";
     assert_eq!(
         refuse(&intent(800, tree), &inventory(disks)),
         "volume 'demo': / needs 2 enclosures with 50 GiB free on media=ssd; only array-a has it. \
@@ -207,7 +209,8 @@ fn a_refusal_says_what_is_missing_in_numbers() {
     let zero = refuse(&intent(0, "{mirror: {copies: 0, of: {extents: {}}}}"), &few);
     assert_eq!(
         zero,
-        "the intent is not valid: spec.size is zero; spec.tree.mirror: 0 copies, but 1 to 255 are possible"
+        "the intent is not valid: spec.size is zero; spec.tree.mirror: 0 copies, but 1 to 255 \
+            are possible"
     );
 }
 
@@ -316,7 +319,8 @@ fn a_copy_of_which_something_is_left_moves_whole_when_its_enclosure_is_full() {
         disk(4, "n3", "c", 6),
     ]);
     i.disks[3].schedulable = false;
-    let tree = "{mirror: {copies: 2, rules: [{separate: {by: enclosure, strong: true}}], of: {extents: {rules: [{confine: {by: enclosure}}]}}}}";
+    let tree = "{mirror: {copies: 2, rules: [{separate: {by: enclosure, strong: true}}], of: \
+        {extents: {rules: [{confine: {by: enclosure}}]}}}}";
     let intent = intent(6, tree);
     let layout = create(&intent, &mut i);
     assert_eq!(names(&layout, &i), ["d3", "d1", "d2"]);
@@ -324,8 +328,10 @@ fn a_copy_of_which_something_is_left_moves_whole_when_its_enclosure_is_full() {
     let refusal = plan_replace(&layout, &intent, lost, &i, &Options::default()).unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "volume 'demo': /1 needs 192 MiB free; the disks it may use have 0 B in all. Of 4 disks for /1: 1 failed, \
-         1 outside enclosure=a (confine by enclosure at /1), 1 not schedulable, 1 with less than 192 MiB free; none remains"
+        "volume 'demo': /1 needs 192 MiB free; the disks it may use have 0 B in all. Of 4 disks \
+            for /1: 1 failed, \
+         1 outside enclosure=a (confine by enclosure at /1), 1 not schedulable, 1 with less than \
+             192 MiB free; none remains"
     );
     i.disks[3].schedulable = true;
     let plan = plan_replace(&layout, &intent, lost, &i, &Options::default()).unwrap();
@@ -411,13 +417,15 @@ fn what_cannot_be_replaced_is_refused() {
     fail(&mut i, "d1");
     assert_eq!(
         replace(&i, 1).unwrap_err().to_string(),
-        "volume 'demo': / needs 1 enclosure with 256 MiB free; none has it. Of 3 disks for /0: 2 failed, \
+        "volume 'demo': / needs 1 enclosure with 256 MiB free; none has it. Of 3 disks for /0: 2 \
+            failed, \
          1 in enclosure=b, used by /1 (separate by enclosure at /); none remains"
     );
     fail(&mut i, "d2");
     assert_eq!(
         replace(&i, 1).unwrap_err().to_string(),
-        "/0 lay on disk 'd1' and has no other whole copy (d1: failed, d2: failed): its content must come from a backup"
+        "/0 lay on disk 'd1' and has no other whole copy (d1: failed, d2: failed): its content \
+            must come from a backup"
     );
 }
 
@@ -551,7 +559,8 @@ fn an_explanation_names_disks_and_rules() {
     i.disks[3]
         .attributes
         .insert("media".to_owned(), "hdd".to_owned());
-    let tree = "{mirror: {copies: 2, rules: [{separate: {by: enclosure}}], of: {extents: {rules: [{select: {media: ssd}}]}}}}";
+    let tree = "{mirror: {copies: 2, rules: [{separate: {by: enclosure}}], of: {extents: {rules: \
+        [{select: {media: ssd}}]}}}}";
     let intent = intent(5, tree);
     let layout = create(&intent, &mut i);
     let text = explain(&layout, &intent, &i).unwrap().to_string();
@@ -562,10 +571,12 @@ demo, 320 MiB
 / mirror of 2, 320 MiB, on n1 [media=ssd, separate(enclosure)]
 │   · separate by enclosure: a | b
 ├── /0 extents on d2, 320 MiB granted, 320 MiB, on n1 [enclosure=a, media=ssd]
-│       · Of 4 disks for /0: 1 in enclosure=b, used by /1 (separate by enclosure at /), 1 not media=ssd (select); d1, d2 remain
+│       · Of 4 disks for /0: 1 in enclosure=b, used by /1 (separate by enclosure at /), 1 not \
+media=ssd (select); d1, d2 remain
 │       · d2: the best balance, 960 MiB of 1.2 GiB stay free
 └── /1 extents on d3, 320 MiB granted, 320 MiB, on n2 [enclosure=b, media=ssd]
-        · Of 4 disks for /1: 2 in enclosure=a, used by /0 (separate by enclosure at /), 1 not media=ssd (select); d3 remains
+        · Of 4 disks for /1: 2 in enclosure=a, used by /0 (separate by enclosure at /), 1 not \
+        media=ssd (select); d3 remains
         · d3: the only disk for it
 "
     );
@@ -586,7 +597,8 @@ fn large_clusters_are_planned_within_the_budget() {
         d
     });
     let mut i = inventory(disks.collect());
-    let tree = "{stripe: {columns: 16, unit: 1 MiB, of: {mirror: {copies: 3, rules: [{separate: {by: enclosure, strong: true}}], of: {extents: {rules: [{confine: {by: enclosure}}]}}}}}}";
+    let tree = "{stripe: {columns: 16, unit: 1 MiB, of: {mirror: {copies: 3, rules: [{separate: \
+        {by: enclosure, strong: true}}], of: {extents: {rules: [{confine: {by: enclosure}}]}}}}}}";
     let layout = create(&intent(16 * 40_000, tree), &mut i);
     assert_eq!(
         names(&layout, &i).len(),

@@ -1,5 +1,5 @@
-//! Random clusters, intents and transformations: every step is judged by the checker. Tiny ones besides by brute force: what the
-//! planner refuses, no placement satisfies.
+//! Random clusters, intents and transformations: every step is judged by the checker. Tiny ones
+//! besides by brute force: what the planner refuses, no placement satisfies.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests are tests
 
@@ -20,7 +20,8 @@ use layout::{
 use std::collections::BTreeMap;
 
 /// Copies that lie each in an enclosure of its own, so that one may have to move whole.
-const LEGS: &str = "{mirror: {copies: 2, rules: [{separate: {by: enclosure, strong: true}}], of: {extents: {rules: [{confine: {by: enclosure}}]}}}}";
+const LEGS: &str = "{mirror: {copies: 2, rules: [{separate: {by: enclosure, strong: true}}], of: \
+    {extents: {rules: [{confine: {by: enclosure}}]}}}}";
 
 /// A cluster with volumes on it.
 struct World {
@@ -138,7 +139,8 @@ impl World {
         plan_extend(layout, &wanted, &self.inventory)
     }
 
-    /// A disk of the volume fails, sometimes another one too; all others come back, so that there is something to plan with.
+    /// A disk of the volume fails, sometimes another one too; all others come back, so that there
+    /// is something to plan with.
     fn fail_a_disk(&mut self, layout: &Layout) -> DiskUid {
         let mut disks = Vec::new();
         layout.root.visit(ObjectPath::ROOT, &mut |_, o| {
@@ -367,7 +369,8 @@ fn what_is_refused_is_impossible() {
                 };
                 assert!(
                     !brute.any(&mut left),
-                    "seed {seed}, case {case}: refused ({refusal}) though {:?} would do for {intent:?} on {inventory:?}",
+                    "seed {seed}, case {case}: refused ({refusal}) though {:?} would do for \
+                        {intent:?} on {inventory:?}",
                     brute.chosen
                 );
             }

@@ -100,14 +100,24 @@ impl Store {
         ended
     }
 
+    /// See [`crate::leaf::Leaves::join_epoch`].
+    pub fn join_epoch(&mut self, slot: u16, epoch: Epoch, sink: &mut Sink<'_>) {
+        let record = &mut self.object_mut(slot).record;
+        if epoch > record.epoch {
+            record.epoch = epoch;
+            self.record_epochs(slot);
+        }
+        self.pump(sink);
+    }
+
     /// See [`crate::leaf::Leaves::release_epoch`].
     pub fn release_epoch(&mut self, slot: u16, epoch: Epoch, sink: &mut Sink<'_>) {
-        self.object_mut(slot)
-            .record
-            .held
-            .retain(|held| *held != epoch);
-        self.record_epochs(slot);
-        self.fold_pages(slot);
+        let held = &mut self.object_mut(slot).record.held;
+        if held.contains(&epoch) {
+            held.retain(|held| *held != epoch);
+            self.record_epochs(slot);
+            self.fold_pages(slot);
+        }
         self.pump(sink);
     }
 

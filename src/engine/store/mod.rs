@@ -163,7 +163,7 @@ impl Store {
     }
 
     fn start(&mut self, io: Io, offset: u64, kind: IoKind, sink: &mut Sink<'_>) {
-        let id = IoId(u64::from(self.index.0) << 48 | self.ios.insert(io) as u64);
+        let id = IoId::new(self.index, self.ios.insert(io));
         sink.out.push(Effect::Io {
             id,
             disk: self.index,
@@ -178,7 +178,7 @@ impl Store {
     /// Where it was not this store's.
     pub fn complete(&mut self, io: IoId, end: crate::io::Completion<'_>, sink: &mut Sink<'_>) {
         use crate::io::Completion::{Bytes, Done, Failed};
-        let io = self.ios.remove((io.0 & 0xffff_ffff_ffff) as usize);
+        let io = self.ios.remove(io.number());
         if let Failed(fault) = end {
             if matches!(io, Io::CommitFlush | Io::CheckpointFlush) && self.failed.is_none() {
                 self.forget_volatile(sink);

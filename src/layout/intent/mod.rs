@@ -2,9 +2,8 @@
 //! (spec A1, A2).
 //!
 //! Types and their text form only. Whether an intent makes sense is [`Intent::validate`]'s
-//! business, where it goes is the allocator's, whether a layout satisfies it the checker's.
-//! Unknown fields, kinds and rules are errors of the parser: an intent never says more than what is
-//! obeyed.
+//! business, where it goes is the allocator's, whether a layout satisfies it the checker's. Unknown
+//! fields, kinds and rules are errors of the parser: an intent never says more than what is obeyed.
 
 mod text;
 mod validate;

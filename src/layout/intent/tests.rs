@@ -14,8 +14,8 @@ spec:
       copies: 2
       rules: [{separate: {by: enclosure, strong: true}}]
       of:
-        extents:
-          rules: [{select: {media: [nvme, ssd]}}, {prefer: {weight: 5, match: {media: nvme}}}]
+        extents: {rules: [{select: {media: [nvme, ssd]}}, {prefer: {weight: 5, match: {media:
+            nvme}}}]}
 ";
 
 fn with_tree(tree: &str) -> Result<Intent, String> {
@@ -146,7 +146,8 @@ fn each_mistake_in_a_tree_has_its_own_error() {
             "unit 2 GiB is not",
         ),
         (
-            "{mirror: {copies: 2, of: {concat: {parts: 1, of: {mirror: {copies: 1, of: {extents: {}}}}}}}}",
+            "{mirror: {copies: 2, of: {concat: {parts: 1, of: {mirror: {copies: 1, of: {extents: \
+                {}}}}}}}}",
             "spec.tree.mirror.of.concat.of.mirror: a mirror inside a mirror",
         ),
         (
@@ -193,15 +194,19 @@ fn contradictions_are_found_across_levels() {
             "every disk that is selected is excluded",
         ),
         (
-            "{mirror: {copies: 2, rules: [{select: {media: ssd}}], of: {extents: {rules: [{select: {media: hdd}}]}}}}",
-            "spec.tree.mirror.of.extents.rules[0]: 'select media=hdd' contradicts 'select media=ssd' of spec.tree.mirror.rules[0]: no value satisfies both",
+            "{mirror: {copies: 2, rules: [{select: {media: ssd}}], of: {extents: {rules: \
+                [{select: {media: hdd}}]}}}}",
+            "spec.tree.mirror.of.extents.rules[0]: 'select media=hdd' contradicts 'select \
+                media=ssd' of spec.tree.mirror.rules[0]: no value satisfies both",
         ),
         (
-            "{mirror: {copies: 2, rules: [{confine: {by: rack}}, {separate: {by: rack}}], of: {extents: {}}}}",
+            "{mirror: {copies: 2, rules: [{confine: {by: rack}}, {separate: {by: rack}}], of: \
+                {extents: {}}}}",
             "what shares one value cannot differ in it",
         ),
         (
-            "{stripe: {columns: 2, unit: 1 MiB, rules: [{confine: {by: rack}}], of: {mirror: {copies: 2, rules: [{separate: {by: rack}}], of: {extents: {}}}}}}",
+            "{stripe: {columns: 2, unit: 1 MiB, rules: [{confine: {by: rack}}], of: {mirror: \
+                {copies: 2, rules: [{separate: {by: rack}}], of: {extents: {}}}}}}",
             "'separate by rack' contradicts 'confine by rack' of spec.tree.stripe.rules[0]",
         ),
         (
@@ -214,8 +219,10 @@ fn contradictions_are_found_across_levels() {
         assert!(all[0].contains(says), "{tree}: {}", all[0]);
     }
     for fine in [
-        "{mirror: {copies: 1, rules: [{confine: {by: rack}}, {separate: {by: rack}}], of: {extents: {}}}}",
-        "{mirror: {copies: 2, rules: [{separate: {by: rack}}], of: {extents: {rules: [{confine: {by: rack}}]}}}}",
+        "{mirror: {copies: 1, rules: [{confine: {by: rack}}, {separate: {by: rack}}], of: \
+            {extents: {}}}}",
+        "{mirror: {copies: 2, rules: [{separate: {by: rack}}], of: {extents: {rules: [{confine: \
+            {by: rack}}]}}}}",
         "{extents: {rules: [{select: {media: [ssd, nvme]}}, {exclude: {media: ssd}}]}}",
         "{extents: {rules: [{select: {media: ssd}}, {exclude: {media: ssd, rack: a}}]}}",
         "{mirror: {copies: 1, of: {stripe: {columns: 1, unit: 1 MiB, of: {extents: {}}}}}}",
@@ -227,7 +234,8 @@ fn contradictions_are_found_across_levels() {
 #[test]
 fn sizes_go_in_steps_that_keep_columns_equal() {
     let step = |tree: &str, equal| with_tree(tree).unwrap().spec.tree.size_step(equal);
-    let nested = "{stripe: {columns: 2, unit: 3 MiB, of: {stripe: {columns: 2, unit: 4 MiB, of: {extents: {}}}}}}";
+    let nested = "{stripe: {columns: 2, unit: 3 MiB, of: {stripe: {columns: 2, unit: 4 MiB, of: \
+        {extents: {}}}}}}";
     assert_eq!(step(nested, true), Some(Bytes::mib(48)));
     let parts = "{concat: {parts: 3, of: {mirror: {copies: 2, of: {extents: {}}}}}}";
     assert_eq!(step(parts, true), Some(Bytes::mib(3)));

@@ -37,7 +37,8 @@ pub enum IntentError {
     #[error("{at}: unit {unit} is not a multiple of 1 MiB between 1 MiB and {MAX_STRIPE_UNIT}")]
     StripeUnit { at: String, unit: Bytes },
     #[error(
-        "{at}: a mirror inside a mirror; the data path keeps copies at one level of a path, so ask for more copies in one mirror"
+        "{at}: a mirror inside a mirror; the data path keeps copies at one level of a path, so \
+            ask for more copies in one mirror"
     )]
     NestedMirror { at: String },
     #[error("the tree has {levels} levels below its root; {MAX_LEVELS} are possible")]

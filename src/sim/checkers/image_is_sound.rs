@@ -16,6 +16,9 @@ pub fn check(disk: u16, findings: &[String]) -> Result<(), Violation> {
     };
     Err(Violation {
         checker: NAME,
-        what: format!("disk {disk}: {} findings, the first: {first}", findings.len()),
+        what: format!(
+            "disk {disk}: {} findings, the first: {first}",
+            findings.len()
+        ),
     })
 }

@@ -15,7 +15,10 @@ pub fn check<S>(
     again: Result<S, String>,
     digest: impl Fn(&S) -> String,
 ) -> Result<S, Violation> {
-    let broken = |what| Violation { checker: NAME, what };
+    let broken = |what| Violation {
+        checker: NAME,
+        what,
+    };
     let again = again.map_err(|e| broken(format!("the second recovery failed: {e}")))?;
     let second = digest(&again);
     if first == second {
@@ -23,5 +26,7 @@ pub fn check<S>(
     }
     let difference = first.lines().zip(second.lines()).find(|(a, b)| a != b);
     let (a, b) = difference.unwrap_or((first, &second));
-    Err(broken(format!("the first recovery gave {a}, the second {b}")))
+    Err(broken(format!(
+        "the first recovery gave {a}, the second {b}"
+    )))
 }

@@ -285,8 +285,9 @@ impl SimDisk {
             return Err(EIO);
         }
         let covered = |w: &Write| w.completed != 0 && w.completed < point.0;
-        let (mut gone, left): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.pending).into_iter().partition(covered);
+        let (mut gone, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.pending)
+            .into_iter()
+            .partition(covered);
         self.pending = left;
         gone.sort_unstable_by_key(|w| w.order);
         let failed = std::mem::take(&mut self.fail_flush);

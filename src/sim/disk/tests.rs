@@ -117,10 +117,7 @@ fn a_process_crash_does_each_block_in_flight_or_not_and_keeps_what_completed() {
             outcomes.insert((version(&d, 0), version(&d, 1)));
         }
     }
-    assert_eq!(
-        outcomes,
-        BTreeSet::from([(1, 1), (1, 2), (2, 1), (2, 2)])
-    );
+    assert_eq!(outcomes, BTreeSet::from([(1, 1), (1, 2), (2, 1), (2, 2)]));
 }
 
 #[test]

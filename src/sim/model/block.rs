@@ -95,7 +95,11 @@ impl Block {
             return only.is(&stamps);
         }
         let whole = self.candidates.iter().any(|c| alive(c) && c.is(&stamps));
-        let each = |i: usize| self.candidates.iter().any(|c| alive(c) && c.holds(i) == stamps[i]);
+        let each = |i: usize| {
+            self.candidates
+                .iter()
+                .any(|c| alive(c) && c.holds(i) == stamps[i])
+        };
         if !whole && !(0..SECTORS).all(each) {
             return false;
         }

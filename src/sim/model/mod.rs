@@ -174,7 +174,12 @@ impl Volume {
         };
         let now = self.tick();
         let id = self.id;
-        for ((block, read), n) in self.range(&range).iter_mut().zip(content).zip(range.start..) {
+        for ((block, read), n) in self
+            .range(&range)
+            .iter_mut()
+            .zip(content)
+            .zip(range.start..)
+        {
             let stamps = read.stamps();
             if !stamps.is_some_and(|s| block.observe(s, issued, now)) {
                 return Err(wrong(id, n, stamps, &block.legal(issued)));

@@ -57,7 +57,10 @@ fn wrong_content_is_told_apart() {
     assert_eq!(read(&mut v, 0).unwrap_err().kind, WrongKind::Lost);
     let at = v.start_read(B);
     let foreign = Content::from(Stamp::new(2, 0, b));
-    assert_eq!(v.check_read(at, &[foreign]).unwrap_err().kind, WrongKind::Foreign);
+    assert_eq!(
+        v.check_read(at, &[foreign]).unwrap_err().kind,
+        WrongKind::Foreign
+    );
 }
 
 #[test]

@@ -14,7 +14,10 @@ impl<S: System> World<S> {
         match fault {
             Fault::ProcessCrash | Fault::PowerCut => {
                 let effects_left = self.rng.below(30);
-                self.trap = Some(Trap { fault, effects_left });
+                self.trap = Some(Trap {
+                    fault,
+                    effects_left,
+                });
             }
             Fault::FlushError => self.drives[disk].disk.fail_next_flush(),
             Fault::IoError => self.strikes[disk] = Some(self.rng.below(20)),
@@ -24,9 +27,10 @@ impl<S: System> World<S> {
             }
             Fault::DiskDeath => self.drives[disk].disk.die(),
         }
-        self.log.note(self.now, "fault", [fault as u64, disk as u64], || {
-            format!("{fault:?} planned, disk {disk}")
-        });
+        self.log
+            .note(self.now, "fault", [fault as u64, disk as u64], || {
+                format!("{fault:?} planned, disk {disk}")
+            });
     }
 
     /// The planned crash strikes where `effect` was to run.
@@ -46,7 +50,9 @@ impl<S: System> World<S> {
     /// # Errors
     /// A broken invariant.
     pub fn crash(&mut self, fault: Fault) -> Result<(), Violation> {
-        self.log.note(self.now, "crash", [fault as u64, 0], || format!("{fault:?}"));
+        self.log.note(self.now, "crash", [fault as u64, 0], || {
+            format!("{fault:?}")
+        });
         self.system = None;
         self.life += 1;
         self.ios.clear();
@@ -117,14 +123,18 @@ impl<S: System> World<S> {
                 Err(_) if cut => {
                     cuts += 1;
                     self.coverage.hit("recovery: cut short");
-                    self.log.note(self.now, "cut", [cuts, 0], || "recovery cut short".into());
+                    self.log
+                        .note(self.now, "cut", [cuts, 0], || "recovery cut short".into());
                     match self.rng.chance(1, 2) {
                         true => self.power_cut(),
                         false => self.process_crash(true),
                     }
                 }
                 Err(what) => {
-                    return Err(Violation { checker: "opens_after_any_crash", what });
+                    return Err(Violation {
+                        checker: "opens_after_any_crash",
+                        what,
+                    });
                 }
             }
         }
@@ -132,7 +142,9 @@ impl<S: System> World<S> {
     }
 
     fn after_open(&mut self) -> Result<(), Violation> {
-        self.log.note(self.now, "open", [self.life.into(), 0], || format!("life {}", self.life));
+        self.log.note(self.now, "open", [self.life.into(), 0], || {
+            format!("life {}", self.life)
+        });
         if self.life > 0 && self.rng.chance(1, 4) {
             self.coverage.hit("recovery: twice");
             let first = self.system.take().map(|s| s.digest()).unwrap_or_default();
@@ -193,7 +205,9 @@ impl<S: System> World<S> {
 
     /// The operator makes a disk work again and has it reopened.
     pub(super) fn repair(&mut self, disk: u16) -> Result<(), Violation> {
-        self.log.note(self.now, "repair", [disk.into(), 0], || format!("disk {disk}"));
+        self.log.note(self.now, "repair", [disk.into(), 0], || {
+            format!("disk {disk}")
+        });
         self.coverage.hit("disk: repaired");
         self.crash(Fault::ProcessCrash)
     }

@@ -103,7 +103,10 @@ impl<S: System> World<S> {
         if self.now < self.answered_at + PATIENCE {
             return Ok(());
         }
-        let requests = self.requests.iter().map(|(req, r)| format!("{req:?} {:?}", r.action));
+        let requests = self
+            .requests
+            .iter()
+            .map(|(req, r)| format!("{req:?} {:?}", r.action));
         let commands = self.commands.iter().map(|(id, c)| format!("{id:?} {c:?}"));
         let waiting: Vec<_> = requests.chain(commands).collect();
         converges_after_heal::check(&waiting)

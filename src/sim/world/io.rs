@@ -67,9 +67,7 @@ impl<S: System> World<S> {
                 self.buffer(buf, blocks)?;
                 What::Read(Some(buf), self.read_now(early, index, block, blocks))
             }
-            IoKind::ReadMeta { .. } => {
-                What::Read(None, self.read_now(early, index, block, blocks))
-            }
+            IoKind::ReadMeta { .. } => What::Read(None, self.read_now(early, index, block, blocks)),
             IoKind::Write { buf, .. } => {
                 let data = Data::from(self.buffer(buf, blocks)?.to_vec());
                 What::Write(self.disk(index).start_write(block, data, false))
@@ -81,9 +79,23 @@ impl<S: System> World<S> {
             IoKind::Flush => What::Flush(self.disk(index).start_flush()),
         };
         let disk = index;
-        self.ios.insert(id, Running { disk, block, blocks, what });
+        self.ios.insert(
+            id,
+            Running {
+                disk,
+                block,
+                blocks,
+                what,
+            },
+        );
         let at = self.now + self.latency();
-        self.schedule(at, Event::IoEnd { life: self.life, io: id });
+        self.schedule(
+            at,
+            Event::IoEnd {
+                life: self.life,
+                io: id,
+            },
+        );
         Ok(())
     }
 
@@ -100,7 +112,11 @@ impl<S: System> World<S> {
     /// Most I/O is fast, some takes long enough for everything else to overtake it.
     fn latency(&mut self) -> Now {
         let usual = self.rng.range(20_000, 120_000);
-        if self.rng.chance(1, 40) { usual * 50 } else { usual }
+        if self.rng.chance(1, 40) {
+            usual * 50
+        } else {
+            usual
+        }
     }
 
     /// The blocks of a buffer; it must exist and be large enough.
@@ -121,11 +137,16 @@ impl<S: System> World<S> {
             }
         };
         let first = at as usize / BLOCK;
-        let range = Range { start: first, end: first + blocks as usize };
+        let range = Range {
+            start: first,
+            end: first + blocks as usize,
+        };
         match content.get_mut(range) {
             Some(blocks) if (at as usize).is_multiple_of(BLOCK) => Ok(blocks),
             _ => {
-                check(false, || format!("no {blocks} blocks of {buf:?}: answered already, or short"))?;
+                check(false, || {
+                    format!("no {blocks} blocks of {buf:?}: answered already, or short")
+                })?;
                 Ok(&mut [])
             }
         }
@@ -135,7 +156,12 @@ impl<S: System> World<S> {
         let Some(running) = self.ios.remove(&id) else {
             unreachable!("an I/O that ends was started");
         };
-        let Running { disk, block, blocks, what } = running;
+        let Running {
+            disk,
+            block,
+            blocks,
+            what,
+        } = running;
         let strike = self.strike(disk);
         let mut bytes = std::mem::take(&mut self.bytes);
         let mut wants_bytes = false;
@@ -150,7 +176,11 @@ impl<S: System> World<S> {
             What::Write(write) => self.disk(disk).end_write(write),
             What::Flush(point) => self.disk(disk).end_flush(point),
             What::Read(buf, early) => {
-                let late = || self.drives[usize::from(disk.0)].disk.read_blocks(block, blocks);
+                let late = || {
+                    self.drives[usize::from(disk.0)]
+                        .disk
+                        .read_blocks(block, blocks)
+                };
                 match (early.unwrap_or_else(late), buf) {
                     (Err(fault), _) => Err(fault),
                     (Ok(data), Some(buf)) => {
@@ -169,7 +199,9 @@ impl<S: System> World<S> {
             }
         };
         let failed = u64::from(result.is_err());
-        self.log.note(self.now, "io-end", [id.0, failed], || format!("{id:?} {result:?}"));
+        self.log.note(self.now, "io-end", [id.0, failed], || {
+            format!("{id:?} {result:?}")
+        });
         let end = match result {
             Ok(()) if wants_bytes => Completion::Bytes(&bytes),
             Ok(()) => Completion::Done,

@@ -21,15 +21,13 @@ use crate::rng::Rng;
 use crate::swarm::{Fault, Swarm};
 use crate::system::{Command, Drive, System};
 use crate::workload::Step;
-use engine::io::{
-    CommandId, DiskIndex, Effect, Effects, IoId, Notice, Now, ReqId, VolumeId,
-};
+use engine::io::{CommandId, DiskIndex, Effect, Effects, IoId, Notice, Now, ReqId, VolumeId};
 use engine::planted::Bug;
 use io::Running;
+use layout::Generation;
 use operator::Operator;
 use requests::Request;
 use smallvec::SmallVec;
-use layout::Generation;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
@@ -191,7 +189,10 @@ impl<S: System> World<S> {
 
     /// The volumes that take requests.
     pub(crate) fn served(&self) -> SmallVec<[u16; 4]> {
-        let served = self.volumes.iter().filter(|(_, v)| v.served && v.fate == Fate::Stay);
+        let served = self
+            .volumes
+            .iter()
+            .filter(|(_, v)| v.served && v.fate == Fate::Stay);
         served.map(|(number, _)| *number).collect()
     }
 
@@ -272,16 +273,24 @@ impl<S: System> World<S> {
 
     fn effect(&mut self, effect: Effect) -> Result<(), Violation> {
         match effect {
-            Effect::Io { id, disk, offset, kind } => self.start_io(id, disk, offset, kind),
+            Effect::Io {
+                id,
+                disk,
+                offset,
+                kind,
+            } => self.start_io(id, disk, offset, kind),
             Effect::Zero { buf, len } => {
                 let blocks = u64::from(len) / layout::BLOCK;
                 self.buffer(buf, blocks)?.fill(Content::Zero);
                 Ok(())
             }
             Effect::Append { disk, bytes } => {
-                self.log.note(self.now, "append", [disk.0.into(), bytes.len() as u64], || {
-                    format!("disk {}: {} bytes", disk.0, bytes.len())
-                });
+                self.log.note(
+                    self.now,
+                    "append",
+                    [disk.0.into(), bytes.len() as u64],
+                    || format!("disk {}: {} bytes", disk.0, bytes.len()),
+                );
                 self.drives[usize::from(disk.0)].log.append(&bytes);
                 Ok(())
             }
@@ -290,7 +299,9 @@ impl<S: System> World<S> {
                     format!("disk {}: {bytes} bytes of the volatile log", disk.0)
                 });
                 let enough = self.drives[usize::from(disk.0)].log.trim(bytes);
-                io_is_sane::check(enough, || format!("{bytes} bytes trimmed, fewer were there"))
+                io_is_sane::check(enough, || {
+                    format!("{bytes} bytes trimmed, fewer were there")
+                })
             }
             Effect::Reply { req, result } => self.reply(req, result),
             Effect::Answer { command, result } => self.answer(command, result),
@@ -299,7 +310,8 @@ impl<S: System> World<S> {
     }
 
     fn notice(&mut self, notice: &Notice) -> Result<(), Violation> {
-        self.log.note(self.now, "notice", [0, 0], || format!("{notice:?}"));
+        self.log
+            .note(self.now, "notice", [0, 0], || format!("{notice:?}"));
         self.hear(notice)
     }
 

@@ -72,7 +72,10 @@ impl Operator {
             let from = rng.below(u64::from(from) + 1) as u32;
             if let Some(unit) = disk.free.range(from..).next().copied() {
                 disk.free.remove(&unit);
-                units.push(UnitRange { start: unit, count: 1 });
+                units.push(UnitRange {
+                    start: unit,
+                    count: 1,
+                });
             }
         }
         units
@@ -130,7 +133,12 @@ impl Operator {
         layout.generation = generation;
         self.layouts.insert(volume, layout.clone());
         let volume = layout.volume;
-        Some(Command::Grant { volume, path, layout, units: new })
+        Some(Command::Grant {
+            volume,
+            path,
+            layout,
+            units: new,
+        })
     }
 
     /// Makes a volume larger by some segments.
@@ -210,7 +218,9 @@ impl<S: System> World<S> {
         let Some(command) = self.commands.get(&id) else {
             return Ok(());
         };
-        self.log.note(self.now, "command", [id.0, 0], || format!("{id:?} {command:?}"));
+        self.log.note(self.now, "command", [id.0, 0], || {
+            format!("{id:?} {command:?}")
+        });
         if let Command::Refuse { volume, .. } = command
             && let Some(number) = self.operator.number(*volume)
             && let Some(volume) = self.volumes.get_mut(&number)
@@ -230,7 +240,9 @@ impl<S: System> World<S> {
         result: Result<(), CommandError>,
     ) -> Result<(), Violation> {
         let failed = u64::from(result.is_err());
-        self.log.note(self.now, "answer", [id.0, failed], || format!("{id:?} {result:?}"));
+        self.log.note(self.now, "answer", [id.0, failed], || {
+            format!("{id:?} {result:?}")
+        });
         let Some(command) = self.commands.remove(&id) else {
             return Ok(());
         };
@@ -278,7 +290,10 @@ impl<S: System> World<S> {
     }
 
     pub(super) fn detach_if_idle(&mut self, number: u16) {
-        let busy = self.requests.values().any(|r| r.action.target().0 == number);
+        let busy = self
+            .requests
+            .values()
+            .any(|r| r.action.target().0 == number);
         let Some(volume) = self.volumes.get_mut(&number) else {
             return;
         };
@@ -348,14 +363,20 @@ impl<S: System> World<S> {
             return Ok(());
         };
         let taken = volume.taken.max(layout.generation);
-        older_layouts_are_refused::check(layout.generation, std::mem::replace(&mut volume.taken, taken))
+        older_layouts_are_refused::check(
+            layout.generation,
+            std::mem::replace(&mut volume.taken, taken),
+        )
     }
 
     /// A command may fail only where a disk did, and is sent again when the disk was reopened; or
     /// where a newer one overtook it.
     fn refused(&mut self, command: Command, error: &CommandError) -> Result<(), Violation> {
         let gone = matches!(error, CommandError::UnknownVolume(_));
-        let newest = self.operator.number(command.volume()).map(|n| &self.operator.layouts[&n]);
+        let newest = self
+            .operator
+            .number(command.volume())
+            .map(|n| &self.operator.layouts[&n]);
         if let (CommandError::StaleGeneration { .. }, Some(given), Some(newest)) =
             (error, command.layout(), newest)
             && given.generation < newest.generation
@@ -403,7 +424,13 @@ impl<S: System> World<S> {
     }
 
     pub(super) fn hear(&mut self, notice: &Notice) -> Result<(), Violation> {
-        let Notice::PlacementFault { volume, path, units, .. } = notice else {
+        let Notice::PlacementFault {
+            volume,
+            path,
+            units,
+            ..
+        } = notice
+        else {
             return Ok(());
         };
         self.coverage.hit("notice: placement fault");
@@ -411,9 +438,10 @@ impl<S: System> World<S> {
             return Ok(());
         };
         let answered = self.commands.values().any(|c| match c {
-            Command::Grant { volume: v, path: p, .. } | Command::Refuse { volume: v, path: p } => {
-                v == volume && p == path
+            Command::Grant {
+                volume: v, path: p, ..
             }
+            | Command::Refuse { volume: v, path: p } => v == volume && p == path,
             _ => false,
         });
         if answered {
@@ -433,8 +461,9 @@ impl<S: System> World<S> {
             true => None,
             false => self.operator.grant(number, *path, *units, &mut self.rng),
         };
-        let command = granted.unwrap_or_else(|| {
-            Command::Refuse { volume: *volume, path: *path }
+        let command = granted.unwrap_or_else(|| Command::Refuse {
+            volume: *volume,
+            path: *path,
         });
         self.command(command, delay);
         Ok(())

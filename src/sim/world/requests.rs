@@ -63,11 +63,24 @@ impl Request {
     fn op(&self) -> Op {
         let at = |r: &Range<u64>| (r.start * layout::BLOCK, (r.end - r.start) * layout::BLOCK);
         match &self.action {
-            Action::Read(_, r) => Op::Read { off: at(r).0, len: at(r).1 as u32 },
-            Action::Write(_, r, fua) => Op::Write { off: at(r).0, len: at(r).1 as u32, fua: *fua },
+            Action::Read(_, r) => Op::Read {
+                off: at(r).0,
+                len: at(r).1 as u32,
+            },
+            Action::Write(_, r, fua) => Op::Write {
+                off: at(r).0,
+                len: at(r).1 as u32,
+                fua: *fua,
+            },
             Action::Flush(_) => Op::Flush,
-            Action::Discard(_, r) => Op::Discard { off: at(r).0, len: at(r).1 },
-            Action::WriteZeroes(_, r) => Op::WriteZeroes { off: at(r).0, len: at(r).1 },
+            Action::Discard(_, r) => Op::Discard {
+                off: at(r).0,
+                len: at(r).1,
+            },
+            Action::WriteZeroes(_, r) => Op::WriteZeroes {
+                off: at(r).0,
+                len: at(r).1,
+            },
         }
     }
 }
@@ -120,7 +133,17 @@ impl<S: System> World<S> {
         self.next_request += 1;
         let (req, at, life) = (ReqId(self.next_request), self.now, self.life);
         let beside_discard = self.meet(&action);
-        self.requests.insert(req, Request { action, issued, data, at, life, beside_discard });
+        self.requests.insert(
+            req,
+            Request {
+                action,
+                issued,
+                data,
+                at,
+                life,
+                beside_discard,
+            },
+        );
         self.send_request(req)
     }
 
@@ -143,9 +166,10 @@ impl<S: System> World<S> {
             return Ok(());
         };
         request.life = self.life;
-        self.log.note(self.now, "request", [req.0, request.issued], || {
-            format!("{req:?} {:?}", request.action)
-        });
+        self.log
+            .note(self.now, "request", [req.0, request.issued], || {
+                format!("{req:?} {:?}", request.action)
+            });
         let id = self.volumes[&request.action.target().0].id;
         let mut out = std::mem::take(&mut self.effects);
         if let Some(system) = &mut self.system {
@@ -160,7 +184,9 @@ impl<S: System> World<S> {
         result: Result<(), IoError>,
     ) -> Result<(), Violation> {
         let failed = u64::from(result.is_err());
-        self.log.note(self.now, "reply", [req.0, failed], || format!("{req:?} {result:?}"));
+        self.log.note(self.now, "reply", [req.0, failed], || {
+            format!("{req:?} {result:?}")
+        });
         let Some(request) = self.requests.remove(&req) else {
             return io_is_sane::check(false, || format!("{req:?} is answered, not being open"));
         };
@@ -197,7 +223,11 @@ impl<S: System> World<S> {
     /// Sends again what a volume's earlier process did not answer, in any order.
     pub(super) fn send_again(&mut self, volume: u16) -> Result<(), Violation> {
         let ours = |r: &Request| r.action.target().0 == volume && r.life != self.life;
-        let open = self.requests.iter().filter(|(_, r)| ours(r)).map(|(req, _)| *req);
+        let open = self
+            .requests
+            .iter()
+            .filter(|(_, r)| ours(r))
+            .map(|(req, _)| *req);
         let mut open: Vec<ReqId> = open.collect();
         self.rng.shuffle(&mut open);
         let life = self.life;

@@ -49,7 +49,12 @@ impl Simple {
         let id = IoId(self.next);
         self.running.insert(id, (req, stage));
         let disk = DiskIndex(0);
-        out.push(Effect::Io { id, disk, offset, kind });
+        out.push(Effect::Io {
+            id,
+            disk,
+            offset,
+            kind,
+        });
     }
 }
 
@@ -69,7 +74,12 @@ impl System for Simple {
     fn request(&mut self, _: Now, req: ReqId, volume: VolumeId, op: Op, out: &mut Effects) {
         let base = self.attached[&volume] * layout::BLOCK;
         let buf = Buf::Request { req, at: 0 };
-        let answer = |out: &mut Effects| out.push(Effect::Reply { req, result: Ok(()) });
+        let answer = |out: &mut Effects| {
+            out.push(Effect::Reply {
+                req,
+                result: Ok(()),
+            })
+        };
         match op {
             Op::Read { .. } if self.mistake == Mistake::ReadsNotFilled => answer(out),
             Op::Read { .. } if self.mistake == Mistake::FailsForNoReason => {
@@ -116,7 +126,10 @@ impl System for Simple {
                 self.io(req, Stage::Last, 0, IoKind::Flush, out);
             }
             _ if stage == Stage::AnsweredBefore => {}
-            _ => out.push(Effect::Reply { req, result: Ok(()) }),
+            _ => out.push(Effect::Reply {
+                req,
+                result: Ok(()),
+            }),
         }
     }
     fn command(&mut self, _: Now, command: CommandId, what: &Command, out: &mut Effects) {
@@ -127,7 +140,10 @@ impl System for Simple {
             };
             self.attached.insert(*id, place * ROOM);
         }
-        out.push(Effect::Answer { command, result: Ok(()) });
+        out.push(Effect::Answer {
+            command,
+            result: Ok(()),
+        });
     }
     fn tick(&mut self, _: Now, _: &mut Effects) {}
     fn check(_: &mut Drive) -> Vec<String> {
@@ -142,7 +158,13 @@ impl System for Simple {
 }
 
 fn plan(seed: u64) -> Plan {
-    Plan { seed, operations: 400, bug: None, print: false, until: None }
+    Plan {
+        seed,
+        operations: 400,
+        bug: None,
+        print: false,
+        until: None,
+    }
 }
 
 /// Runs seeds until a violation; the checkers that complained.
@@ -178,7 +200,10 @@ fn each_mistake_is_caught_by_the_checker_named_for_it() {
         (Mistake::FailsForNoReason, "errors_have_causes"),
     ] {
         let names = seeds(mistake, 0..40);
-        assert!(names.contains(&checker), "{mistake:?} was caught by {names:?}");
+        assert!(
+            names.contains(&checker),
+            "{mistake:?} was caught by {names:?}"
+        );
     }
 }
 

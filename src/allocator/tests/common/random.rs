@@ -32,7 +32,8 @@ pub fn seed_and_cases(test: &str, cases: u64) -> (u64, u64) {
     let seed = number("STRATOVOL_SEED").unwrap_or(1);
     let cases = number("STRATOVOL_CASES").unwrap_or(cases);
     println!(
-        "{test}: seed {seed}, {cases} cases; again: STRATOVOL_SEED={seed} STRATOVOL_CASES={cases} cargo test --release -p allocator --all-features {test}"
+        "{test}: seed {seed}, {cases} cases; again: STRATOVOL_SEED={seed} \
+            STRATOVOL_CASES={cases} cargo test --release -p allocator --all-features {test}"
     );
     (seed, cases)
 }
