@@ -6,6 +6,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 
 MINUTES ?= 10
+SEEDS ?= 1000
 # Seconds for each fuzz target; `make fuzz` sets it from MINUTES.
 FUZZ_SECONDS ?= 5
 export FUZZ_SECONDS
@@ -13,7 +14,7 @@ export FUZZ_SECONDS
 TEST_OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test fuzz fuzz-short lint clean
+.PHONY: help setup test sim sim-bugs fuzz fuzz-short lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,6 +24,12 @@ setup: ## install the Debian packages that the commands below use, where missing
 
 test: setup ## all tests
 	cargo test --release --workspace $(TEST_OPTIONS)
+
+sim: ## the simulator on seeds 0 to SEEDS=1000
+	cargo run --release -p sim -- run --seeds 0..$(SEEDS)
+
+sim-bugs: ## every planted mistake until the simulator catches it
+	cargo run --release -p sim -- bugs
 
 fuzz: ## every fuzz target for MINUTES=10 minutes
 	@FUZZ_SECONDS=$$(($(MINUTES) * 60)) fuzz/run

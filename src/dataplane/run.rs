@@ -111,8 +111,9 @@ impl Process {
         Ok(ring)
     }
 
-    /// The memory of the slots. The keeper holds it, for filling it with zeros takes longer than all
-    /// else in a takeover. What a dead predecessor's I/O still puts there ends before the claim.
+    /// The memory of the slots. The keeper holds it, for filling it with zeros takes longer than
+    /// all else in a takeover. What a dead predecessor's I/O still puts there ends before the
+    /// claim.
     fn slot_memory(&self, size: Size) -> Result<SharedMap, RunError> {
         const KEY: [u8; 16] = [0; 16];
         let len = size.bytes();

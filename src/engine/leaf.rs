@@ -80,10 +80,10 @@ pub struct LegsRecord {
     pub generation: u64,
     /// One bit per leg that missed a write and may not be read.
     pub stale: u16,
-    /// For each leg that is stale: it holds everything up to and including this epoch, the blocks of
-    /// regions to resync aside. With [`LegsRecord::blank`] set it holds nothing but what a rebuild
-    /// begun after this epoch brought. `Epoch(0)`: unknown, any block may differ. For a leg that is
-    /// not stale: the epoch that was held for its last rebuild.
+    /// For each leg that is stale: it holds everything up to and including this epoch, the blocks
+    /// of regions to resync aside. With [`LegsRecord::blank`] set it holds nothing but what a
+    /// rebuild begun after this epoch brought. `Epoch(0)`: unknown, any block may differ. For a leg
+    /// that is not stale: the epoch that was held for its last rebuild.
     pub since: [Epoch; LegsRecord::LEGS],
     /// One bit per stale leg that holds nothing yet (a new disk).
     pub blank: u16,

@@ -1,7 +1,7 @@
 //! What a block holds, small enough that a thousand operations cost no memory traffic.
 //!
-//! Data of volumes is a *stamp*: 64 bits that say whose block it is and which version, repeated over
-//! the sector. Metadata is real bytes. A block that a power cut tore holds a mixture.
+//! Data of volumes is a *stamp*: 64 bits that say whose block it is and which version, repeated
+//! over the sector. Metadata is real bytes. A block that a power cut tore holds a mixture.
 
 use std::rc::Rc;
 

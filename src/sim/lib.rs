@@ -1,8 +1,8 @@
 //! The simulator: the engine in a world of virtual time, where one seed decides everything that
 //! happens, and everything that may happen does.
 //!
-//! - [`world::World`] runs the engine's effects on [`disk::SimDisk`]s that lose, reorder and tear what
-//!   was not flushed, and on [`volatile::VolatileLog`]s that outlive the process only.
+//! - [`world::World`] runs the engine's effects on [`disk::SimDisk`]s that lose, reorder and tear
+//!   what was not flushed, and on [`volatile::VolatileLog`]s that outlive the process only.
 //! - [`workload`] and [`swarm`] choose what is asked and what fails.
 //! - [`model`] knows which content is legal; [`checkers`] name the promises.
 //! - [`run::run`] is one seed; the program `sim` runs many, and replays one.

@@ -1,6 +1,7 @@
 //! `sim`: runs seeds, replays one, and proves that planted bugs are found.
 //!
-//! Exit codes: 0 all well; 1 an invariant was broken, or a planted bug was not found; 2 bad arguments.
+//! Exit codes: 0 all well; 1 an invariant was broken, or a planted bug was not found; 2 bad
+//! arguments.
 
 use clap::{Parser, Subcommand};
 use engine::planted::Bug;

@@ -243,6 +243,9 @@ impl System for OneDisk {
                 result,
             })
         };
+        if self.store.failed().is_some() {
+            return answer(out, Err(CommandError::DiskFailed(self.store.disk())));
+        }
         let slot = self.store.find(command.volume(), ObjectPath::ROOT);
         match (command, slot) {
             (Command::Attach(volume, layout), _) => {

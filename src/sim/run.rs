@@ -87,6 +87,9 @@ fn drive<S: System>(
         if world.has_room() && world.send_wanted()? {
             continue;
         }
+        if world.waits_for_repair() {
+            world.step()?;
+        }
         let step = match world.has_room() {
             true => workload.draw(world),
             false => None,

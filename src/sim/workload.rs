@@ -1,5 +1,5 @@
-//! What the front end and the operator do next: weighted, with hot spots, whole segments, ranges that
-//! overlap what is in flight.
+//! What the front end and the operator do next: weighted, with hot spots, whole segments, ranges
+//! that overlap what is in flight.
 
 use crate::rng::Rng;
 use crate::swarm::Swarm;

@@ -28,8 +28,8 @@ pub const REFUSED: u8 = 3;
 
 /// Between two questions whether the I/O process is alive.
 const QUESTION: Duration = Duration::from_secs(1);
-/// A process that served for a shorter time than this, as one does that dies of the same request again
-/// and again, is started again only after a pause.
+/// A process that served for a shorter time than this, as one does that dies of the same request
+/// again and again, is started again only after a pause.
 const SHORT_LIFE: Duration = Duration::from_millis(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -98,8 +98,8 @@ pub struct Loop<M> {
 }
 
 impl<M: Machine> Loop<M> {
-    /// Makes the ring, over the memory of the slots ([`Size::bytes`]), which a predecessor may still
-    /// use until the disks are claimed. To be called in the thread that will run it.
+    /// Makes the ring, over the memory of the slots ([`Size::bytes`]), which a predecessor may
+    /// still use until the disks are claimed. To be called in the thread that will run it.
     ///
     /// # Errors
     /// Where the kernel refuses the ring.

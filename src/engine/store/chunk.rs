@@ -65,8 +65,8 @@ pub struct Chunk {
     pub ios: u32,
     /// Where a write went.
     pub physical: u32,
-    /// Blocks that a write went to were discarded since: it is done again, or content that was there
-    /// before it, and was replaced before the discard, might come back.
+    /// Blocks that a write went to were discarded since: it is done again, or content that was
+    /// there before it, and was replaced before the discard, might come back.
     pub again: bool,
     /// From the mapping table, while it has begun there.
     pub ticket: Option<Ticket>,

@@ -46,6 +46,8 @@ pub struct Granting {
     owner: u32,
     /// Units to do, last first.
     units: Vec<u32>,
+    /// Whether the first step was begun.
+    begun: bool,
     /// Whether the last step was begun.
     last: bool,
     /// The step that runs is durable when this record is.
@@ -103,6 +105,7 @@ impl Store {
             release: false,
             owner: 0,
             units,
+            begun: false,
             last: false,
             after: self.log.first,
         };
@@ -152,6 +155,11 @@ impl Store {
         let contradiction = |why| Err(CommandError::Contradiction { disk, why });
         let known = self.find(grant.volume, grant.path);
         if let Some(slot) = known {
+            if self.grants.iter().any(|g| g.slot == slot && g.release) {
+                return Err(CommandError::Refused(
+                    "the object is being removed".to_owned(),
+                ));
+            }
             let seen = self.object(slot).record.generation;
             let checked = !self.config.planted.has(Bug::GenerationNotChecked);
             if grant.generation < seen && checked {
@@ -215,10 +223,14 @@ impl Store {
             return Err(CommandError::DiskFailed(self.disk()));
         }
         let object = self.object(slot);
+        if self.grants.iter().any(|g| g.slot == slot && g.release) {
+            return Err(CommandError::Refused(
+                "the object is being removed already".to_owned(),
+            ));
+        }
         if object.table.running() > 0 || object.table.open_faults() > 0 {
             return Err(CommandError::Refused("the object is in use".to_owned()));
         }
-        let units = object.units.iter().rev().copied().collect();
         self.forget_freed(slot);
         let after = self.log.first;
         let release = true;
@@ -227,7 +239,8 @@ impl Store {
             slot,
             release,
             owner: 0,
-            units,
+            units: Vec::new(),
+            begun: false,
             last: false,
             after,
         });
@@ -278,7 +291,7 @@ impl Store {
     /// Takes the first grant or release a step further if its last step is durable.
     pub(super) fn advance_grants(&mut self, sink: &mut Sink<'_>) {
         let most = self.step_units();
-        while let Some(granting) = self.grants.front_mut() {
+        while let Some(granting) = self.grants.front() {
             if granting.owner > 0 {
                 return;
             }
@@ -287,9 +300,18 @@ impl Store {
                 self.commit_wanted = true;
                 return;
             }
+            // Which units an object has is known only when the grants before its removal are done.
+            let has = match self.objects[usize::from(slot)].as_ref() {
+                Some(object) if release && !granting.begun => {
+                    object.units.iter().rev().copied().collect()
+                }
+                _ => Vec::new(),
+            };
             let Some(granting) = self.grants.front_mut() else {
                 return;
             };
+            granting.begun = true;
+            granting.units.extend(has);
             if granting.last {
                 self.grants.pop_front();
                 if release {
@@ -327,8 +349,8 @@ impl Store {
         (limits.payload / BLOCK / 4).min(limits.dirty / 4).max(1)
     }
 
-    /// The next units of a grant, with the object's record. Units that a grant before this one in the
-    /// queue has brought already hold data by now.
+    /// The next units of a grant, with the object's record. Units that a grant before this one in
+    /// the queue has brought already hold data by now.
     fn grant_step(&mut self, slot: u16, step: Vec<u32>) {
         for unit in step.into_iter().rev() {
             if self.units[unit as usize].slot == Some(slot) {

@@ -180,10 +180,10 @@ impl Store {
         use crate::io::Completion::{Bytes, Done, Failed};
         let io = self.ios.remove(io.number());
         if let Failed(fault) = end {
-            if matches!(io, Io::CommitFlush | Io::CheckpointFlush) && self.failed.is_none() {
+            self.fail(fault, sink);
+            if matches!(io, Io::CommitFlush | Io::CheckpointFlush) {
                 self.forget_volatile(sink);
             }
-            self.fail(fault, sink);
         }
         let ok = self.failed.is_none();
         match (io, end) {
@@ -214,16 +214,15 @@ impl Store {
         self.append_records(sink);
     }
 
-    /// A flush failed: the device may have dropped what was written since the last one. The volatile
-    /// log speaks of blocks that were written then; a successor that believed it would show what their
-    /// previous owner left.
+    /// A flush failed: the device may have dropped what was written since the last one. The
+    /// volatile log speaks of blocks that were written then; a successor that believed it would
+    /// show what their previous owner left.
     fn forget_volatile(&mut self, sink: &mut Sink<'_>) {
-        let bytes = self.log.volatile + self.commit.volatile();
+        let bytes = std::mem::take(&mut self.log.volatile);
         sink.out.push(Effect::Trim {
             disk: self.index,
             bytes,
         });
-        self.log.volatile = 0;
     }
 
     /// After the first I/O error nothing is tried any more; who waits is told.
@@ -237,6 +236,7 @@ impl Store {
             fault,
         }));
         let waiting = std::mem::take(&mut self.waiters);
+        self.log.volatile += self.commit.volatile();
         let committing = self.commit.abandon();
         let granting = self.grants.drain(..).map(|g| g.token).collect::<Vec<_>>();
         let closing = self.closing.take();

@@ -279,6 +279,13 @@ impl Volume {
         }
     }
 
+    /// Objects under the volume were enlarged: their regions may be larger too.
+    pub fn leaves_grew<L: Leaves>(&mut self, cx: &Ctx<'_, L>) {
+        for index in 0..self.mirrors.len() as u16 {
+            self.remeasure(index, cx);
+        }
+    }
+
     /// The leaves of a mirror are others: counts their marks anew.
     fn remeasure<L: Leaves>(&mut self, index: u16, cx: &Ctx<'_, L>) {
         self.measure_regions(cx);
@@ -323,7 +330,7 @@ impl Volume {
             .map(|(l, id)| (l.path, (l.disk, *id)))
             .collect();
         let mut leaves = Vec::with_capacity(tree.leaves().len());
-        let mut moved = vec![0; self.mirrors.len()];
+        let mut moved: Vec<LegSet> = vec![0; self.mirrors.len()];
         for leaf in tree.leaves() {
             let was = old.get(&leaf.path).filter(|(disk, _)| *disk == leaf.disk);
             let id = match was {
@@ -339,11 +346,12 @@ impl Volume {
             }
             leaves.push(id);
         }
-        if self
+        let left = |m: &Mirror, moved: LegSet| !m.lost && m.live() & !moved != 0;
+        if !self
             .mirrors
             .iter()
             .zip(&moved)
-            .any(|(m, moved)| m.live() & !moved == 0)
+            .all(|(m, moved)| left(m, *moved))
         {
             let why = "no other live copy would be left".to_owned();
             return Err(CommandError::Refused(why));
@@ -389,8 +397,8 @@ fn refused(e: tree::TreeError) -> CommandError {
     CommandError::Refused(e.to_string())
 }
 
-/// Looks a leaf up and checks that it can be what the layout says. The inner error: it is not there,
-/// which its mirror may bear.
+/// Looks a leaf up and checks that it can be what the layout says. The inner error: it is not
+/// there, which its mirror may bear.
 fn find<L: Leaves>(
     leaf: &tree::Leaf,
     segment_blocks: u32,
@@ -401,8 +409,15 @@ fn find<L: Leaves>(
         Ok(id) if cx.leaves.is_usable(id.disk) => id,
         Ok(_) if leaf.mirror.is_none() => return Err(CommandError::DiskFailed(leaf.disk)),
         Ok(_) => return Ok(Err(CommandError::DiskFailed(leaf.disk))),
-        Err(e) if leaf.mirror.is_none() => return Err(e),
-        Err(e) => return Ok(Err(e)),
+        Err(e) => {
+            use CommandError::{DiskFailed, UnknownDisk, UnknownVolume};
+            let away = matches!(e, DiskFailed(_) | UnknownDisk(_) | UnknownVolume(_));
+            return if away && leaf.mirror.is_some() {
+                Ok(Err(e))
+            } else {
+                Err(e)
+            };
+        }
     };
     let s: LeafState = cx.leaves.state(id);
     let shows = u64::from(s.segments) * u64::from(s.segment_blocks);

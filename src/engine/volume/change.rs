@@ -5,8 +5,8 @@
 //! ```
 //! No space on any leg ends it before anything was written. A leg that fails is dropped and the
 //! change goes on without it; it is acknowledged when that is on record. A segment in error counts
-//! only once it is clear that another leg took the change: then the leg that did not is dropped, for
-//! else the legs would differ; where no leg took it, all are kept and the request fails.
+//! only once it is clear that another leg took the change: then the leg that did not is dropped,
+//! for else the legs would differ; where no leg took it, all are kept and the request fails.
 
 use super::leg::{Event, Leg};
 use super::lock::Holder;

@@ -1,4 +1,5 @@
-//! Copying from leg to leg: the resync of live legs that may differ, and the rebuild of a stale one.
+//! Copying from leg to leg: the resync of live legs that may differ, and the rebuild of a stale
+//! one.
 //!
 //! ```text
 //!   a segment:  lock -> scan the source -> read -> write and discard -> unlock

@@ -1,5 +1,5 @@
-//! Overlapping changes of a mirror run one after the other, in the order in which they came, so that
-//! its legs cannot end different.
+//! Overlapping changes of a mirror run one after the other, in the order in which they came, so
+//! that its legs cannot end different.
 
 use super::slab::Key;
 

@@ -91,8 +91,8 @@ enum Call {
     Copy { copy: Key, leg: LegRef },
 }
 
-/// A leg at the time of a call. `era` counts how often the leg was dropped, so that a late failure of
-/// what the leg was does not hit what it has become.
+/// A leg at the time of a call. `era` counts how often the leg was dropped, so that a late failure
+/// of what the leg was does not hit what it has become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LegRef {
     mirror: u16,
@@ -284,6 +284,16 @@ impl Volume {
             Some(leaf) => leaf,
             None => unreachable!("a leaf is used that is not there"),
         }
+    }
+
+    /// A disk was taken away or is about to be opened anew: whoever used it and did not see it fail
+    /// counts it as failed, for what it did not flush may be lost.
+    pub fn disk_gone<L: Leaves>(&mut self, disk: DiskIndex, cx: &mut Ctx<'_, L>) {
+        self.disk_failed(disk, cx);
+        for leaf in &mut self.leaves {
+            *leaf = leaf.filter(|l| l.disk != disk);
+        }
+        self.drain(cx);
     }
 
     /// Everything that lies on a disk which failed.

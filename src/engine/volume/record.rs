@@ -264,9 +264,9 @@ impl Volume {
     }
 }
 
-/// The record once a leg is not stale any more. What other stale legs lack can no longer be told from
-/// epochs alone on every live leg, for this one learned of the past by copies: they are made equal
-/// block by block.
+/// The record once a leg is not stale any more. What other stale legs lack can no longer be told
+/// from epochs alone on every live leg, for this one learned of the past by copies: they are made
+/// equal block by block.
 fn joined(mut record: LegsRecord, leg: u8, generation: u64) -> LegsRecord {
     record.generation = generation;
     record.stale &= !(1 << leg);

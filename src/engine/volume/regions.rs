@@ -1,8 +1,8 @@
 //! Which regions of a mirror are marked as being written, and where its legs may differ.
 //!
-//! A region here is a range of the mirror; each leaf counts regions of its own. Where the two do not
-//! line up a leaf's region belongs to several of the mirror's, so that its mark is forgotten only
-//! with the last of them ([`Marks`]).
+//! A region here is a range of the mirror; each leaf counts regions of its own. Where the two do
+//! not line up a leaf's region belongs to several of the mirror's, so that its mark is forgotten
+//! only with the last of them ([`Marks`]).
 
 use super::slab::Key;
 use crate::io::Now;

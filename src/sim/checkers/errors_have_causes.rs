@@ -1,5 +1,5 @@
-//! A request fails only where something gave it reason to: no space where a grant was refused or the
-//! disk is full, an I/O error where a disk had one.
+//! A request fails only where something gave it reason to: no space where a grant was refused or
+//! the disk is full, an I/O error where a disk had one.
 
 use super::Violation;
 use engine::io::IoError;

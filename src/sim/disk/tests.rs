@@ -1,3 +1,5 @@
+//! The simulated disk: what a cut keeps, loses and tears, and what a flush covers.
+
 use super::*;
 use crate::content::Stamp;
 

@@ -7,8 +7,8 @@
 //! - a process crash changes nothing: what was answered must be there, what was not may be;
 //! - a power cut brings back what died after the last answered flush was issued, and nothing older.
 //!
-//! What a read returned of settled values is the truth from then on: the others die, so that a block
-//! cannot flicker between the outcomes that a crash left open. A discard is a write of zeros.
+//! What a read returned of settled values is the truth from then on: the others die, so that a
+//! block cannot flicker between the outcomes that a crash left open. A discard is a write of zeros.
 
 mod block;
 #[cfg(test)]
@@ -208,8 +208,9 @@ impl Volume {
         self.lose_unflushed(garbage);
     }
 
-    /// What was not made durable may be gone: everything that was alive at or after the last answered
-    /// flush may be there again; with `garbage`, random bytes too where a write was not flushed.
+    /// What was not made durable may be gone: everything that was alive at or after the last
+    /// answered flush may be there again; with `garbage`, random bytes too where a write was not
+    /// flushed.
     pub fn lose_unflushed(&mut self, garbage: bool) {
         let now = self.tick();
         let flushed = self.flushed;

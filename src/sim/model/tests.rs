@@ -1,3 +1,5 @@
+//! The reference model: which content is legal after which events.
+
 use super::*;
 
 const B: Range<u64> = 0..1;

@@ -160,11 +160,12 @@ impl<S: System> World<S> {
 
     /// The operator has the volumes attached again; each then gets its requests again.
     fn start_again(&mut self) -> Result<(), Violation> {
-        self.attach_again();
+        let life = self.life;
         for id in self.commands.keys().copied().collect::<Vec<_>>() {
             let at = self.now + self.rng.below(100_000);
-            self.schedule(at, Event::Command(id));
+            self.schedule(at, Event::Command { life, id });
         }
+        self.attach_again();
         if self.rng.chance(1, 2) {
             self.read_back();
         }

@@ -1,7 +1,7 @@
 //! The world around the engine: virtual time, the disks, the front end and the operator.
 //!
-//! Everything that happens is an event in a queue ordered by (time, sequence); nothing is decided by
-//! anything but the seed. A crash strikes between any two effects of the engine.
+//! Everything that happens is an event in a queue ordered by (time, sequence); nothing is decided
+//! by anything but the seed. A crash strikes between any two effects of the engine.
 
 mod crash;
 mod finish;
@@ -43,8 +43,8 @@ pub(crate) enum Event {
     IoEnd { life: u32, io: IoId },
     /// The engine is told the time.
     Tick,
-    /// The operator sends a command, again if it was not answered.
-    Command(CommandId),
+    /// The operator sends a command that was not answered; once to each process.
+    Command { life: u32, id: CommandId },
     /// A volume is served again: it gets the requests that an earlier process left open.
     SendAgain { life: u32, volume: u16 },
     /// The operator looks at a failed disk.
@@ -201,6 +201,11 @@ impl<S: System> World<S> {
         self.requests.len() < self.swarm.depth
     }
 
+    /// Whether a disk failed, so that most of what is asked now is refused at once.
+    pub(crate) fn waits_for_repair(&self) -> bool {
+        self.failed.contains(&true)
+    }
+
     /// Does what the workload drew.
     ///
     /// # Errors
@@ -237,7 +242,8 @@ impl<S: System> World<S> {
         match event {
             Event::IoEnd { life, io } if life == self.life => self.end_io(io),
             Event::IoEnd { .. } => Ok(()),
-            Event::Command(id) => self.send_command(id),
+            Event::Command { life, id } if life == self.life => self.send_command(id),
+            Event::Command { .. } => Ok(()),
             Event::SendAgain { life, volume } if life == self.life => self.send_again(volume),
             Event::SendAgain { .. } => Ok(()),
             Event::Repair { life, disk } if life == self.life => self.repair(disk),

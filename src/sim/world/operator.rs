@@ -211,7 +211,8 @@ impl<S: System> World<S> {
         self.next_command += 1;
         let id = CommandId(self.next_command);
         self.commands.insert(id, command);
-        self.schedule(self.now + delay, Event::Command(id));
+        let life = self.life;
+        self.schedule(self.now + delay, Event::Command { life, id });
     }
 
     pub(super) fn send_command(&mut self, id: CommandId) -> Result<(), Violation> {

@@ -54,9 +54,9 @@ pub(crate) struct Request {
     at: Now,
     /// The process that got it last.
     pub life: u32,
-    /// A discard of the volume and this write were in flight together: the discard may have taken the
-    /// space that the write had reserved.
-    beside_discard: bool,
+    /// It may have been done in part though its answer says that nothing was: an earlier process
+    /// began it, or a discard beside it took the space that it had reserved.
+    in_part: bool,
 }
 
 impl Request {
@@ -132,7 +132,7 @@ impl<S: System> World<S> {
         };
         self.next_request += 1;
         let (req, at, life) = (ReqId(self.next_request), self.now, self.life);
-        let beside_discard = self.meet(&action);
+        let in_part = self.meet(&action);
         self.requests.insert(
             req,
             Request {
@@ -141,7 +141,7 @@ impl<S: System> World<S> {
                 data,
                 at,
                 life,
-                beside_discard,
+                in_part,
             },
         );
         self.send_request(req)
@@ -153,7 +153,7 @@ impl<S: System> World<S> {
         let mut beside = false;
         for other in self.requests.values_mut() {
             if other.action.target().0 == action.target().0 {
-                other.beside_discard |= discards(action);
+                other.in_part |= discards(action);
                 beside |= discards(&other.action);
             }
         }
@@ -165,6 +165,8 @@ impl<S: System> World<S> {
         let Some(request) = self.requests.get_mut(&req) else {
             return Ok(());
         };
+        // What an earlier process did of it stays done.
+        request.in_part |= request.life != self.life;
         request.life = self.life;
         self.log
             .note(self.now, "request", [req.0, request.issued], || {
@@ -204,7 +206,7 @@ impl<S: System> World<S> {
                     Action::Read(..) => m.drop_read(request.issued),
                     Action::Flush(_) => {}
                     _ => {
-                        let nothing = error == IoError::NoSpace && !request.beside_discard;
+                        let nothing = error == IoError::NoSpace && !request.in_part;
                         m.fail_write(range, request.issued, nothing);
                     }
                 }

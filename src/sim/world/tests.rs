@@ -1,5 +1,5 @@
-//! The world itself on trial: an engine too simple to be wrong passes, and each classic mistake made
-//! in it is caught by the checker that is named for it.
+//! The world itself on trial: an engine too simple to be wrong passes, and each classic mistake
+//! made in it is caught by the checker that is named for it.
 
 use super::*;
 use crate::run::{Plan, run};

@@ -118,14 +118,15 @@ impl Model {
         list.iter().map(|w| w.value).collect()
     }
 
-    /// This is what the block holds; nothing is under way.
-    pub fn settle(&mut self, block: u64, value: Option<u64>) {
+    /// This is what the block holds now that nothing is under way.
+    pub fn settle(&mut self, block: u64, value: Option<u64>, durable: bool) {
+        let now = self.now();
         let list = &mut self.blocks[block as usize];
-        list.retain(|w| w.value == value);
-        list.truncate(1);
-        if let Some(w) = list.first_mut() {
-            (w.ended, w.sure, w.durable) = (w.ended.or(Some(0)), true, true);
+        if let Some(w) = list.iter_mut().rev().find(|w| w.value == value) {
+            (w.submitted, w.ended, w.sure) = (now, Some(now), true);
+            w.durable |= durable;
         }
+        forget(list, |w| w.sure && w.durable);
     }
 }
 

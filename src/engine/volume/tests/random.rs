@@ -3,7 +3,7 @@
 use super::model::Model;
 use super::*;
 use crate::io::IoError;
-use crate::volume::{Counts, Leg, TRANSITIONS};
+use crate::volume::{Counts, Leg, LegStatus, TRANSITIONS};
 
 struct Life {
     rig: Rig,
@@ -135,7 +135,9 @@ impl Life {
             self.steps.push(format!("{req:?} -> {result:?}"));
             match self.open.remove(&req).unwrap() {
                 Asked::Change { fua } => {
-                    let never = result == Err(IoError::NoSpace);
+                    // A request over several mirrors may be done on those that had space.
+                    let whole = matches!(self.rig.layout.root.kind, Kind::Mirror { .. });
+                    let never = whole && result == Err(IoError::NoSpace);
                     self.model
                         .answer(req.0, result.is_ok(), never, fua && result.is_ok());
                 }
@@ -168,7 +170,7 @@ impl Life {
     }
 
     /// The volume comes back after it was gone; every block is read, and from then on it is that.
-    fn reattach(&mut self) {
+    fn reattach(&mut self, power: bool) {
         self.open.clear();
         self.rig.replies.clear();
         self.rig.fake.buffers.clear();
@@ -188,7 +190,7 @@ impl Life {
             let block = block as u64;
             let may = self.model.candidates(block);
             assert!(may.contains(a), "block {block} is {a:?} of {may:?}");
-            self.model.settle(block, *a);
+            self.model.settle(block, *a, power);
         }
         self.rig.check_legs();
     }
@@ -213,9 +215,20 @@ impl Life {
             self.model.lose();
         } else {
             self.rig.fake.crash(&mut self.rng);
+            // A disk that forgot what was not flushed, and nobody knows.
+            let status = self.rig.volume.as_ref().unwrap().status();
+            let legs = status.mirrors.iter().flat_map(|m| &m.legs);
+            let counts = |l: &LegStatus| !matches!(l.state, Leg::Stale | Leg::Rebuilding(_));
+            let failed = |d: &DiskUid| self.rig.fake.failed.contains(&(u16::from(d.0[0]) - 1));
+            if legs
+                .filter(|l| counts(l))
+                .any(|l| l.disks.iter().any(failed))
+            {
+                self.model.lose();
+            }
         }
         self.rig.volume = None;
-        self.reattach();
+        self.reattach(power);
     }
 
     fn detach(&mut self) {
@@ -241,7 +254,7 @@ impl Life {
         } else if self.lost(&status) {
             self.model.lose();
         }
-        self.reattach();
+        self.reattach(false);
     }
 
     fn lost(&self, s: &VolumeStatus) -> bool {
@@ -285,6 +298,7 @@ impl Life {
 
     /// A disk is reopened: only once everything on it has ended with an error.
     fn back(&mut self, disk: u16) {
+        self.rig.with(|v, cx| v.disk_gone(DiskIndex(disk), cx));
         while let Some(i) = self.rig.fake.of_disk(disk) {
             self.rig.end(i);
         }
@@ -332,7 +346,8 @@ impl Life {
         self.judge();
         assert!(self.open.is_empty(), "not answered: {:?}", self.open);
         self.rig.check_legs();
-        self.crash(false);
+        let power = self.lost(&self.rig.volume.as_ref().unwrap().status());
+        self.crash(power);
         let status = self.rig.volume.as_ref().unwrap().status();
         let live = |m: &MirrorStatus| m.legs.iter().all(|l| l.state == Leg::Live);
         assert!(
