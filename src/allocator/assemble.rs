@@ -1,6 +1,7 @@
 //! From a frame to a layout: the tree with its descriptions (spec A4).
 //!
-//! Every transformation builds the whole tree anew; an object keeps its generation when its own map is what it was.
+//! Every transformation builds the whole tree anew; an object keeps its generation when its own map
+//! is what it was.
 
 use crate::frame::{Frame, Piece};
 use layout::intent::{Node as Want, Rule};
@@ -141,7 +142,8 @@ impl Builder<'_, '_> {
         }
     }
 
-    /// Where an object with children is evaluated: a concat that lies on one node there, everything else on the host.
+    /// Where an object with children is evaluated: a concat that lies on one node there, everything
+    /// else on the host.
     fn evaluated(&self, kind: &Kind) -> (Level, NodeName) {
         if let Kind::Concat { parts } = kind
             && let Some(first) = parts.first()
@@ -223,7 +225,8 @@ fn keep_generations(new: &mut Object, old: &Object) {
     }
 }
 
-/// Whether the map of an object is what it was: for a leaf what it lies on, else where its children are and how large.
+/// Whether the map of an object is what it was: for a leaf what it lies on, else where its children
+/// are and how large.
 fn same_map(new: &Object, old: &Object) -> bool {
     let place = |o: &Object| (o.level, o.node.clone());
     let children =

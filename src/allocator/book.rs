@@ -1,8 +1,10 @@
-//! The rules, and who lies where: says of a leaf and a disk whether any hard rule forbids it, and which.
+//! The rules, and who lies where: says of a leaf and a disk whether any hard rule forbids it, and
+//! which.
 //!
-//! Knows nothing of room; that is [`crate::room`]'s part. Rules that look at one disk alone are decided once,
-//! as all leaves of an intent stand below the same levels. Rules that look at several are decided against the
-//! values that lie below each object, which the book keeps up to date as the search places and takes back.
+//! Knows nothing of room; that is [`crate::room`]'s part. Rules that look at one disk alone are
+//! decided once, as all leaves of an intent stand below the same levels. Rules that look at several
+//! are decided against the values that lie below each object, which the book keeps up to date as
+//! the search places and takes back.
 
 use crate::frame::Frame;
 use layout::intent::{Labels, Node as Want, Rule};
@@ -94,7 +96,8 @@ pub(crate) struct Book<'a> {
     fixed: Vec<Vec<No>>,
     /// Per disk, the sum of the weights that prefer it.
     pub weight: Vec<u64>,
-    /// Per disk a number, the same for disks that no hard rule tells apart by more than their names.
+    /// Per disk a number, the same for disks that no hard rule tells apart by more than their
+    /// names.
     pub class: Vec<usize>,
     /// Per object and attribute, the values below with how many pieces have them.
     below: Vec<Vec<BTreeMap<&'a str, u32>>>,
@@ -170,7 +173,8 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// The first thing that forbids the disk. With `whole`, the leaf will lie on this disk and no further one.
+    /// The first thing that forbids the disk. With `whole`, the leaf will lie on this disk and no
+    /// further one.
     pub fn no(&self, leaf: usize, disk: usize, whole: bool) -> Option<No> {
         self.fixed_nos(disk).next().cloned().or_else(|| {
             let mut first = None;
@@ -268,8 +272,8 @@ impl<'a> Book<'a> {
             && mine.keys().all(|k| theirs.contains_key(k))
     }
 
-    /// Whether every object above the leaf that has just become complete differs from its complete siblings where it
-    /// must. Strong rules are kept at every step; this is for the others.
+    /// Whether every object above the leaf that has just become complete differs from its complete
+    /// siblings where it must. Strong rules are kept at every step; this is for the others.
     pub fn complete_ones_differ(&self, leaf: usize) -> bool {
         self.frame.upwards(leaf).all(|(id, child)| {
             let Some(child) = child.filter(|c| self.pending[*c] == 0) else {

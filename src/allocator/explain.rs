@@ -1,7 +1,7 @@
 //! Why things lie where they lie, and why not elsewhere (spec A8).
 //!
-//! A reason is found the same way for every piece: with all others where they are, which disks does each rule take away
-//! from this one, and what tells the rest apart.
+//! A reason is found the same way for every piece: with all others where they are, which disks does
+//! each rule take away from this one, and what tells the rest apart.
 
 use crate::book::{Book, No};
 use crate::frame::{Frame, Piece};
@@ -50,7 +50,8 @@ pub struct Placement {
     pub children: Vec<Placement>,
 }
 
-/// Explains a layout. Reasons noted when an object was placed are kept; missing ones are found against this inventory.
+/// Explains a layout. Reasons noted when an object was placed are kept; missing ones are found
+/// against this inventory.
 ///
 /// # Errors
 /// When the intent or the inventory is not valid, or the layout has not got the intent's tree.
@@ -72,10 +73,12 @@ pub fn explain(
     })
 }
 
-/// Says what speaks against a disk for one leaf of a placed volume; nothing, if it could lie there as well.
+/// Says what speaks against a disk for one leaf of a placed volume; nothing, if it could lie there
+/// as well.
 ///
 /// # Errors
-/// When the intent or the inventory is not valid, the layout has not got the intent's tree, or there is no such leaf or disk.
+/// When the intent or the inventory is not valid, the layout has not got the intent's tree, or
+/// there is no such leaf or disk.
 pub fn why_not(
     layout: &Layout,
     intent: &Intent,
@@ -133,7 +136,8 @@ fn give_back(room: &mut Room, piece: &Piece) {
     room.free[piece.disk] += piece.granted();
 }
 
-/// What decided for a piece that is not entered in the book: which disks fell, and what told the others apart.
+/// What decided for a piece that is not entered in the book: which disks fell, and what told the
+/// others apart.
 fn reasons(book: &Book<'_>, room: &Room, leaf: usize, piece: &Piece) -> Vec<String> {
     let mut room = room.clone();
     give_back(&mut room, piece);

@@ -3,13 +3,15 @@
 use crate::plan::{Plan, Step, Transformation, by_name};
 use crate::refusal::Refusal;
 use crate::room::{Room, join};
-use layout::{Generation, Inventory, Kind, Layout, Object, ObjectPath};
+use layout::{Generation, Health, Inventory, Kind, Layout, Object, ObjectPath};
 
 /// Plans that leaves get so many more units each, in one step: all of them or none, so that no copy of a mirror has room that
-/// another lacks. The promise stands already, so only an overcommitted disk can refuse.
+/// another lacks; a copy that is out of service is not named. The promise stands already, so a disk that serves can refuse only if
+/// it is overcommitted. A disk that takes nothing new still keeps its promises.
 ///
 /// # Errors
-/// When a path is no leaf, a leaf would get more than it shows, or a disk has not got so many free units.
+/// When a path is no leaf, a leaf would get more than it shows, or a disk does not serve or
+/// has not got so many free units.
 pub fn plan_extend(
     layout: &Layout,
     wanted: &[(ObjectPath, u32)],
@@ -48,6 +50,14 @@ pub fn plan_extend(
         let index = disks.iter().position(|d| d.uid == *disk);
         let index = index.ok_or(Refusal::UnknownDisk { at, disk: *disk })?;
         let name = disks[index].name.clone();
+        let health = disks[index].health;
+        if health != Health::Ok {
+            return Err(Refusal::DiskDown {
+                at,
+                disk: name,
+                health,
+            });
+        }
         let free = room.free[index];
         let full = Refusal::DiskFull {
             at,

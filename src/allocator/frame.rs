@@ -1,8 +1,10 @@
-//! The objects of one volume as a list: the intent's levels multiplied out, with what lies there already.
+//! The objects of one volume as a list: the intent's levels multiplied out, with what lies there
+//! already.
 //!
-//! A frame is what planning works on. It says what objects there are, of what size, and on which disks; it does not say
-//! whether that is right. The list is in the order of the paths, and every leaf of the intent is one node of the
-//! frame, however many disks it is split over: those are its pieces.
+//! A frame is what planning works on. It says what objects there are, of what size, and on which
+//! disks; it does not say whether that is right. The list is in the order of the paths, and every
+//! leaf of the intent is one node of the frame, however many disks it is split over: those are its
+//! pieces.
 
 use crate::refusal::{Refusal, Shape};
 use layout::intent::Node as Want;
@@ -177,7 +179,8 @@ impl<'a> Frame<'a> {
         all
     }
 
-    /// This object and those above it, upwards, each with the child on the way (the object itself has none).
+    /// This object and those above it, upwards, each with the child on the way (the object itself
+    /// has none).
     pub fn upwards(&self, id: usize) -> impl Iterator<Item = (usize, Option<usize>)> + use<'_, 'a> {
         let mut next = Some((id, None));
         std::iter::from_fn(move || {
@@ -187,8 +190,9 @@ impl<'a> Frame<'a> {
         })
     }
 
-    /// Gives an object a new size, and all below it theirs: columns and copies alike, of a concat the last part
-    /// what is more. The size is a multiple of the level's step and not less than it was.
+    /// Gives an object a new size, and all below it theirs: columns and copies alike, of a concat
+    /// the last part what is more. The size is a multiple of the level's step and not less than it
+    /// was.
     pub fn resize(&mut self, id: usize, size: Bytes) {
         let old = self.nodes[id].size;
         assert!(size >= old, "an object never shrinks here");

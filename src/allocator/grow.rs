@@ -1,8 +1,8 @@
 //! Makes a volume larger.
 //!
-//! Columns and copies grow alike, of a concat the last part. A leaf grows on its last disk if that may be and has room,
-//! else it goes on on others; a leaf that becomes a concat of leaves moves down one level in the tree, so its path
-//! changes and it carries the new generation.
+//! Columns and copies grow alike, of a concat the last part. A leaf grows on its last disk if that
+//! may be and has room, else it goes on on others; a leaf that becomes a concat of leaves moves
+//! down one level in the tree, so its path changes and it carries the new generation.
 
 use crate::frame::{Frame, root_size};
 use crate::plan::{Grant, Options, Plan, Step, Transformation, Work};
@@ -10,11 +10,13 @@ use crate::refusal::Refusal;
 use crate::room::{Demand, Part};
 use layout::{Bytes, Intent, Inventory, Layout, UNIT};
 
-/// Plans that a volume shows `size` bytes: one step. The content stays where it is. With [`Grant::Full`] all that is new is
-/// granted, with [`Grant::Initial`] so much that every leaf has so many units.
+/// Plans that a volume shows `size` bytes: one step. The content stays where it is. With
+/// [`Grant::Full`] all that is new is granted, with [`Grant::Initial`] so much that every leaf has
+/// so many units.
 ///
 /// # Errors
-/// When the volume is larger already, the layout has not got the intent's tree, or no placement was found.
+/// When the volume is larger already, the layout has not got the intent's tree, or no placement was
+/// found.
 pub fn plan_grow(
     layout: &Layout,
     intent: &Intent,

@@ -1,10 +1,11 @@
-//! What a plan is, and the work that every transformation shares: check the input, search, lay the result out.
+//! What a plan is, and the work that every transformation shares: check the input, search, lay the
+//! result out.
 
 use crate::assemble::{self, Head};
 use crate::book::Book;
 use crate::explain;
 use crate::frame::{Frame, Piece};
-use crate::refusal::Refusal;
+use crate::refusal::{NoPlacement, Refusal};
 use crate::room::{Demand, Part, Room, join};
 use crate::search::{Assignment, search};
 use crate::shortage;
@@ -32,7 +33,8 @@ pub enum Grant {
 pub struct Options {
     /// How much is granted now.
     pub grant: Grant,
-    /// The node that uses the volume, and evaluates what no storage node does; where nothing is said, the node of the first disk.
+    /// The node that uses the volume, and evaluates what no storage node does; where nothing is
+    /// said, the node of the first disk.
     pub host: Option<NodeName>,
     /// How many candidates each part of the search may try before it gives up.
     pub tries: u64,
@@ -81,8 +83,8 @@ impl fmt::Display for Transformation {
     }
 }
 
-/// A transformation: steps in order, each of which leaves the volume with all that its intent asks for. It leaves no
-/// choice to whoever carries it out.
+/// A transformation: steps in order, each of which leaves the volume with all that its intent asks
+/// for. It leaves no choice to whoever carries it out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -108,7 +110,8 @@ pub struct Step {
     pub released: BTreeMap<DiskUid, Vec<UnitRange>>,
     /// By how many units what is promised of a disk changes.
     pub promised: BTreeMap<DiskUid, i64>,
-    /// Whether a mirror has more copies after this step than the intent asks for; a later step takes them away.
+    /// Whether a mirror has more copies after this step than the intent asks for; a later step
+    /// takes them away.
     pub in_transition: bool,
     /// When the step is done.
     pub done_when: DoneWhen,
@@ -160,7 +163,8 @@ impl Step {
     /// Enters the step in the books of an inventory.
     ///
     /// # Errors
-    /// When the inventory is not the one that the step was planned with: a granted unit is not free, a released one is.
+    /// When the inventory is not the one that the step was planned with: a granted unit is not
+    /// free, a released one is.
     pub fn apply(&self, inventory: &mut Inventory) -> Result<(), InventoryError> {
         let mut after = inventory.clone();
         for (disk, ranges) in &self.granted {
@@ -287,13 +291,13 @@ impl<'a> Work<'a> {
             // The demand that has the fewest disks tells the most.
             let funnels = demands.iter().map(funnel);
             let funnel = funnels.min_by_key(|f| f.remain.len()).unwrap_or_default();
-            Refusal::NoPlacement {
+            Refusal::NoPlacement(Box::new(NoPlacement {
                 name: self.intent.metadata.name.clone(),
                 shortage,
                 funnel,
                 tries: not_found.tries,
                 exhaustive: not_found.exhaustive,
-            }
+            }))
         })
     }
 
@@ -386,7 +390,8 @@ impl<'a> Work<'a> {
     }
 }
 
-/// The disks in the order of their names, so that no decision depends on the order of the inventory.
+/// The disks in the order of their names, so that no decision depends on the order of the
+/// inventory.
 pub(crate) fn by_name(inventory: &Inventory) -> Vec<&Disk> {
     let mut disks: Vec<&Disk> = inventory.disks.iter().collect();
     disks.sort_by(|x, y| x.name.cmp(&y.name));

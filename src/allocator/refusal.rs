@@ -12,16 +12,8 @@ pub enum Refusal {
     Intent(Vec<IntentError>),
     #[error("the inventory is not valid")]
     Inventory(#[from] InventoryError),
-    #[error("volume '{name}': {shortage}.{funnel}{}", gave_up(*tries, *exhaustive))]
-    NoPlacement {
-        name: String,
-        shortage: Shortage,
-        funnel: Funnel,
-        /// Candidates that the search tried.
-        tries: u64,
-        /// Whether the search looked at everything; else its budget ended it.
-        exhaustive: bool,
-    },
+    #[error(transparent)]
+    NoPlacement(Box<NoPlacement>),
     #[error("size {size}, rounded up to equal columns and parts, does not fit 64 bits")]
     SizeTooLarge { size: Bytes },
     #[error("the volume has {from}; {to} would be less, and a volume does not shrink here")]
@@ -67,8 +59,30 @@ pub enum Refusal {
         units: u64,
         free: u64,
     },
+    #[error("{at} lies on disk '{disk}', which is {health}: nothing is granted there")]
+    DiskDown {
+        at: ObjectPath,
+        disk: String,
+        health: Health,
+    },
     #[error("the layout's generation is used up")]
     Generations,
+}
+
+/// The search found no disks for what must be placed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("volume '{name}': {shortage}.{funnel}{}", gave_up(*tries, *exhaustive))]
+pub struct NoPlacement {
+    /// What people call the volume.
+    pub name: String,
+    /// What is missing.
+    pub shortage: Shortage,
+    /// How the disks fell, for the leaf to which the fewest remain.
+    pub funnel: Funnel,
+    /// Candidates that the search tried.
+    pub tries: u64,
+    /// Whether the search looked at everything; else its budget ended it.
+    pub exhaustive: bool,
 }
 
 /// A kind of object with the count of its children.

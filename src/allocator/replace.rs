@@ -1,11 +1,13 @@
 //! Replaces a disk that has failed or is absent.
 //!
-//! The naive way, any free disk nearby, breaks what the levels above rely on (spec A6). Here the new place is found by
-//! the same search, under the same rules, as if the volume were placed anew around what is left of it.
+//! The naive way, any free disk nearby, breaks what the levels above rely on (spec A6). Here the
+//! new place is found by the same search, under the same rules, as if the volume were placed anew
+//! around what is left of it.
 //!
-//! First choice: each lost piece gets a new disk, and all else stays. Where the rules allow none (the enclosure that
-//! a copy is confined to is full), the whole copy moves (spec A5). If the copy has content on other disks, it stays in service until its
-//! successor, an additional copy, is filled; the successor then takes its place in the tree and carries the new generation.
+//! First choice: each lost piece gets a new disk, and all else stays. Where the rules allow none
+//! (the enclosure that a copy is confined to is full), the whole copy moves (spec A5). If the copy
+//! has content on other disks, it stays in service until its successor, an additional copy, is
+//! filled; the successor then takes its place in the tree and carries the new generation.
 
 use crate::frame::{Frame, Piece};
 use crate::plan::{DoneWhen, Options, Plan, Step, Transformation, Work};
@@ -26,11 +28,13 @@ struct Loss {
     whole: bool,
 }
 
-/// Plans that nothing of the volume lies on a disk any more: one step, or two where a copy moves that still has content. The disk
-/// itself keeps what it has; its units count as released when it answers again or is gone for good.
+/// Plans that nothing of the volume lies on a disk any more: one step, or two where a copy moves
+/// that still has content. The disk itself keeps what it has; its units count as released when it
+/// answers again or is gone for good.
 ///
 /// # Errors
-/// When the disk serves, the volume is not on it, what lay there has no other whole copy, or no placement was found.
+/// When the disk serves, the volume is not on it, what lay there has no other whole copy, or no
+/// placement was found.
 pub fn plan_replace(
     layout: &Layout,
     intent: &Intent,

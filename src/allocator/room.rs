@@ -1,6 +1,7 @@
 //! Room on disks: what may still be promised, what is free now, and which units a grant takes.
 //!
-//! Invariant: a unit is handed out once, and no more is promised of a disk than the inventory allows (spec A10).
+//! Invariant: a unit is handed out once, and no more is promised of a disk than the inventory
+//! allows (spec A10).
 
 use crate::frame::Frame;
 use layout::{Bytes, Disk, Inventory, UnitRange};
@@ -45,7 +46,8 @@ impl Room {
         }
     }
 
-    /// Units that one disk can take of a leaf that is split over several: each piece could be granted whole.
+    /// Units that one disk can take of a leaf that is split over several: each piece could be
+    /// granted whole.
     pub fn for_a_part(&self, disk: usize) -> u64 {
         self.promise[disk].min(self.free[disk])
     }
@@ -55,7 +57,8 @@ impl Room {
         self.promise[disk] >= units && self.free[disk] >= now
     }
 
-    /// Hands out free units of a disk: one run if there is one (the shortest that is long enough), else the longest runs.
+    /// Hands out free units of a disk: one run if there is one (the shortest that is long enough),
+    /// else the longest runs.
     /// `None` if the disk has not got so many; then nothing has changed.
     pub fn carve(&mut self, disk: usize, count: u64) -> Option<Vec<UnitRange>> {
         let ranges = &mut self.ranges[disk];

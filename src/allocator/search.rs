@@ -1,10 +1,10 @@
 //! The search: a disk for every demand, such that all hard rules hold together.
 //!
-//! Depth first, demand after demand in the order of the paths, the best candidate first, back to the last choice
-//! when a demand has none left. Complete: if an assignment of whole demands exists, it is found; then, if one
-//! exists that splits demands over disks ([`crate::split`]). Both within a budget of tries. Disks that no rule can
-//! tell apart, with the same room and unused by the volume, are tried once.
-//! Deterministic: ties end at the disk's name.
+//! Depth first, demand after demand in the order of the paths, the best candidate first, back to
+//! the last choice when a demand has none left. Complete: if an assignment of whole demands exists,
+//! it is found; then, if one exists that splits demands over disks ([`crate::split`]). Both within
+//! a budget of tries. Disks that no rule can tell apart, with the same room and unused by the
+//! volume, are tried once. Deterministic: ties end at the disk's name.
 
 use crate::book::Book;
 use crate::room::{Demand, Room};
@@ -138,8 +138,9 @@ impl Search<'_, '_> {
         all
     }
 
-    /// Which of two disks comes first for a demand: the one where the leaf lies already, the one preferred more, the
-    /// one less used by this volume, the one that is left with the larger part of itself free.
+    /// Which of two disks comes first for a demand: the one where the leaf lies already, the one
+    /// preferred more, the one less used by this volume, the one that is left with the larger part
+    /// of itself free.
     fn rank(&self, demand: &Demand, x: usize, y: usize) -> Ordering {
         let stay = demand.stay(self.book.frame);
         let moves = |d: usize| stay != Some(d);

@@ -1,8 +1,8 @@
 //! What is missing when there is no placement: found by counting, not by searching.
 //!
-//! Used twice. Before the search, as a proof that it would be in vain: then only what is necessary for any
-//! placement counts. After it, for the words of the refusal: then also what is usual, such as that a copy
-//! lies within one value of the attribute that copies are separated by.
+//! Used twice. Before the search, as a proof that it would be in vain: then only what is necessary
+//! for any placement counts. After it, for the words of the refusal: then also what is usual, such
+//! as that a copy lies within one value of the attribute that copies are separated by.
 
 use crate::book::{Book, No};
 use crate::room::{Demand, Room};
@@ -79,7 +79,7 @@ impl fmt::Display for Shortage {
             } => {
                 write!(
                     f,
-                    "{at} needs {needed} free{on}; all disks it may use have {free}"
+                    "{at} needs {needed} free{on}; the disks it may use have {free} in all"
                 )
             }
             Shortage::Together { on } => {
@@ -139,11 +139,7 @@ pub(crate) fn funnel(book: &Book<'_>, room: &Room, demand: &Demand) -> Funnel {
         if no.is_none() && !room.fits(index, demand.units, demand.now) {
             no = Some(No::NoRoom { need });
             let free = Bytes(room.promise[index] * UNIT);
-            if funnel
-                .roomiest
-                .as_ref()
-                .is_none_or(|(_, most)| *most < free)
-            {
+            if funnel.roomiest.as_ref().map_or(Bytes(0), |(_, most)| *most) < free {
                 funnel.roomiest = Some((disk.name.clone(), free));
             }
         }
@@ -241,7 +237,8 @@ impl Count<'_, '_> {
         below && !from.rules().iter().any(by_disk)
     }
 
-    /// Too few values of an attribute that the object's children are separated by, or that it is confined by.
+    /// Too few values of an attribute that the object's children are separated by, or that it is
+    /// confined by.
     fn values(&self, id: usize) -> Option<Shortage> {
         let node = &self.book.frame.nodes[id];
         let mut rules: Vec<(&str, Option<bool>)> = Vec::new();

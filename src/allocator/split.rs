@@ -1,8 +1,9 @@
 //! The search's second part: demands split over several disks.
 //!
-//! Chooses for each demand a set of disks, and lets a flow decide how many units each disk of the set takes: whether
-//! sets fit the room is a question of flow, not of search. Every disk of a set takes one unit at least.
-//! A disk's room here is what it could grant now: units promised beyond that are for whole leaves.
+//! Chooses for each demand a set of disks, and lets a flow decide how many units each disk of the
+//! set takes: whether sets fit the room is a question of flow, not of search. Every disk of a set
+//! takes one unit at least. A disk's room here is what it could grant now: units promised beyond
+//! that are for whole leaves.
 
 use crate::search::{Assignment, NotFound, Search};
 use std::collections::BTreeMap;
@@ -72,8 +73,8 @@ impl Search<'_, '_> {
         None
     }
 
-    /// Adds one of the disks to the set, and goes on with the next demand if the set suffices. With `most` 1, looks at sets of
-    /// one disk only, else at sets of two and more.
+    /// Adds one of the disks to the set, and goes on with the next demand if the set suffices. With
+    /// `most` 1, looks at sets of one disk only, else at sets of two and more.
     fn set(
         &mut self,
         i: usize,
@@ -135,8 +136,8 @@ impl Search<'_, '_> {
 }
 
 impl Flow {
-    /// Adds a demand that lies on all disks of a set, moving what others have on them if need be. False if it does
-    /// not fit; then the flow is of no further use.
+    /// Adds a demand that lies on all disks of a set, moving what others have on them if need be.
+    /// False if it does not fit; then the flow is of no further use.
     fn add(&mut self, units: u64, set: &[usize]) -> bool {
         let Some(mut rest) = units.checked_sub(set.len() as u64) else {
             return false;
@@ -164,8 +165,8 @@ impl Flow {
         true
     }
 
-    /// Makes room on a disk by moving units of a demand to another disk of its set, and so on along the shortest such path.
-    /// Every disk keeps one unit of each demand that has it in its set.
+    /// Makes room on a disk by moving units of a demand to another disk of its set, and so on along
+    /// the shortest such path. Every disk keeps one unit of each demand that has it in its set.
     fn free_up(&mut self, disk: usize) -> bool {
         // The disk from which each one was reached, and by moving which demand.
         let mut from: BTreeMap<usize, (usize, usize)> = BTreeMap::new();

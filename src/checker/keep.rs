@@ -1,7 +1,8 @@
-//! That a step loses nothing: at every address as many copies go on serving as the intent asks for, or as there were (spec A6).
+//! That a step loses nothing: at every address as many copies go on serving as the intent asks for,
+//! or as there were (spec A6).
 //!
-//! Follows addresses through both trees, so that it does not matter how a transformation was made: content that lies elsewhere
-//! afterwards, or is found under another address, counts as lost.
+//! Follows addresses through both trees, so that it does not matter how a transformation was made:
+//! content that lies elsewhere afterwards, or is found under another address, counts as lost.
 
 use crate::Violation;
 use crate::space::contains;

@@ -1,8 +1,9 @@
 //! Does this layout satisfy this intent? (spec A7)
 //!
-//! Judges by its own logic: it knows the nouns of `layout`, and shares no code with the allocator, so that a mistake in one is
-//! not a mistake in both. It runs on every step of every plan before the step is carried out. It plans nothing, and
-//! repairs nothing. Any layout whatever may be given to it, also one that cannot be true: it never panics.
+//! Judges by its own logic: it knows the nouns of `layout`, and shares no code with the allocator,
+//! so that a mistake in one is not a mistake in both. It runs on every step of every plan before
+//! the step is carried out. It plans nothing, and repairs nothing. Any layout whatever may be given
+//! to it, also one that cannot be true: it never panics.
 
 mod keep;
 mod rules;
@@ -20,13 +21,15 @@ use layout::{Disk, Intent, Inventory, Kind, Layout, Object, ObjectPath};
 /// What a layout is judged against, besides its intent.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// The disks as they are before the layout is carried out: what `before` holds is not free in it.
+    /// The disks as they are before the layout is carried out: what `before` holds is not free in
+    /// it.
     pub inventory: &'a Inventory,
     /// The layout that this one replaces; the layout itself when one is judged that stands already.
     pub before: Option<&'a Layout>,
     /// The layouts of other volumes.
     pub others: &'a [Layout],
-    /// Whether mirrors may have more copies than the intent asks for, as between the steps of a plan.
+    /// Whether mirrors may have more copies than the intent asks for, as between the steps of a
+    /// plan.
     pub in_transition: bool,
 }
 

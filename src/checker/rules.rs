@@ -124,7 +124,8 @@ fn separate(
     }
 }
 
-/// Whether a label expression names a disk: it has a listed value for each attribute, `*` being any.
+/// Whether a label expression names a disk: it has a listed value for each attribute, `*` being
+/// any.
 fn named(labels: &Labels, disk: &Disk) -> bool {
     for (attribute, listed) in &labels.0 {
         match disk.attribute(attribute) {

@@ -205,7 +205,8 @@ fn order(level: Level) -> u8 {
     }
 }
 
-/// Generations: that of the layout rises; an object has it if its map changed, and a leaf that did not change keeps its own.
+/// Generations: that of the layout rises; an object has it if its map changed, and a leaf that did
+/// not change keeps its own.
 fn generations(layout: &Layout, before: &Layout, found: &mut Vec<Violation>) {
     if layout.volume != before.volume {
         found.push(Violation::OtherVolume);
@@ -233,7 +234,8 @@ fn generations(layout: &Layout, before: &Layout, found: &mut Vec<Violation>) {
             Some(_) | None => layout.generation,
         };
         let is_leaf = object.children().is_empty();
-        // The map of an object above also says where its children are reached, so it may change when it looks the same.
+        // The map of an object above also says where its children are reached, so it may change
+        // when it looks the same.
         let stale = object.generation < wanted || (is_leaf && object.generation != wanted);
         if stale {
             found.push(Violation::Generation {

@@ -1,4 +1,5 @@
-//! Units: within the disk, free, granted once; and promises within what the inventory allows (spec A10).
+//! Units: within the disk, free, granted once; and promises within what the inventory allows (spec
+//! A10).
 
 use crate::{Context, Violation, leaves};
 use layout::{Disk, DiskUid, Health, Inventory, Kind, Layout, ObjectPath, UnitRange};
@@ -21,15 +22,7 @@ pub(crate) fn check(layout: &Layout, context: &Context<'_>, found: &mut Vec<Viol
         };
         if ranges(leaf, disk, layout, found) {
             free(leaf, disk, &before, found);
-            let usable = disk.health == Health::Ok && disk.schedulable;
-            if !usable && !before.iter().any(|old| had(old, leaf)) {
-                found.push(Violation::UnusableDisk {
-                    at: leaf.at,
-                    disk: disk.name.clone(),
-                    health: disk.health,
-                    schedulable: disk.schedulable,
-                });
-            }
+            usable(leaf, disk, &before, found);
         }
     }
     shared(&mine, layout, context, found);
@@ -55,9 +48,30 @@ fn end(range: &UnitRange) -> u64 {
     u64::from(range.start) + u64::from(range.count)
 }
 
-/// Whether an old leaf had all that a new one has.
-fn had(old: &Leaf<'_>, new: &Leaf<'_>) -> bool {
-    old.uid == new.uid && old.promised >= new.promised && contains(old.units, new.units)
+/// A disk that does not serve gets no units, one that is not schedulable no promises.
+fn usable(leaf: &Leaf<'_>, disk: &Disk, before: &[Leaf<'_>], found: &mut Vec<Violation>) {
+    let promised = |old: &&Leaf<'_>| {
+        old.uid == leaf.uid && old.promised >= leaf.promised && contains(leaf.units, old.units)
+    };
+    let mut same = before.iter().filter(promised);
+    let usable = match disk.health {
+        Health::Ok => disk.schedulable || same.next().is_some(),
+        Health::Absent | Health::Failed => same.any(|old| contains(old.units, leaf.units)),
+    };
+    if !usable {
+        let Disk {
+            health,
+            schedulable,
+            ..
+        } = *disk;
+        let name = disk.name.clone();
+        found.push(Violation::UnusableDisk {
+            at: leaf.at,
+            disk: name,
+            health,
+            schedulable,
+        });
+    }
 }
 
 /// Whether ordered ranges contain all units of others.

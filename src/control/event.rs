@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Event {
-    /// A leaf needs more units; its writers wait for [`AnswerFault`](crate::Request::AnswerFault) (spec M3).
+    /// A leaf needs more units; its writers wait for [`AnswerFault`](crate::Request::AnswerFault)
+    /// (spec M3).
     PlacementFault {
         /// The volume.
         volume: VolumeUid,
@@ -20,8 +21,8 @@ pub enum Event {
         /// Units that would be enough for those who wait.
         units: u32,
     },
-    /// An I/O met a state of its map entry that only the controller can lift (spec M3); it waits for
-    /// an entry to be set, or an error.
+    /// An I/O met a state of its map entry that only the controller can lift (spec M3); it waits
+    /// for an entry to be set, or an error.
     MapFault {
         /// The volume.
         volume: VolumeUid,

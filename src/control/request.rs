@@ -30,7 +30,8 @@ pub enum Request {
         /// Which one.
         disk: DiskUid,
     },
-    /// Reserve units for an object; the first grant makes the object (spec A10). Repeating one does nothing.
+    /// Reserve units for an object; the first grant makes the object (spec A10). Repeating one does
+    /// nothing.
     Grant {
         /// The volume.
         volume: VolumeUid,

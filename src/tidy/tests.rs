@@ -103,6 +103,8 @@ fn text_that_breaks_a_rule_is_noticed() {
     for (path, bad, what) in cases {
         assert_eq!(said(&text::check(path, bad)), [what]);
     }
+    let message = format!("say(\"{long}\");\n");
+    assert_eq!(text::check("a.rs", &message), []);
     let good = ["net/wo", "rk/x\n"].concat();
     assert_eq!(text::check("a.rs", &good), []);
     assert_eq!(text::check("a.md", &format!("{long}\n")), []);

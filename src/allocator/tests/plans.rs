@@ -1,5 +1,7 @@
 //! Plans and refusals one by one.
 
+#![allow(clippy::unwrap_used, clippy::panic)] // helpers of tests are tests
+
 mod common;
 
 use allocator::{
@@ -12,7 +14,8 @@ use layout::{Disk, DiskUid, Health, Intent, Inventory, Kind, Layout, Level, Node
 
 const MIRROR: &str =
     "{mirror: {copies: 2, rules: [{separate: {by: enclosure}}], of: {extents: {}}}}";
-/// The source's example: a stripe of two mirrors; each copy within one enclosure, the copies of a mirror in different ones.
+/// The source's example: a stripe of two mirrors; each copy within one enclosure, the copies of a
+/// mirror in different ones.
 const SOURCE: &str = "{stripe: {columns: 2, unit: 1 MiB, of: {mirror: {copies: 2,
     rules: [{separate: {by: enclosure, strong: true}}],
     of: {extents: {rules: [{confine: {by: enclosure}}]}}}}}}";
@@ -159,7 +162,8 @@ fn a_leaf_is_split_only_where_it_must_and_may_be() {
 
 #[test]
 fn a_search_goes_back_on_its_choices() {
-    // The first column would best lie on d3, which is the only one large enough for a copy elsewhere.
+    // The first column would best lie on d3, which is the only one large enough for a copy
+    // elsewhere.
     let i = &mut inventory(vec![
         disk(1, "n", "a", 5),
         disk(2, "n", "a", 5),
@@ -196,7 +200,7 @@ fn a_refusal_says_what_is_missing_in_numbers() {
     let few = inventory(vec![disk(1, "n1", "a", 4), disk(2, "n1", "b", 4)]);
     assert_eq!(
         refuse(&intent(20, "{extents: {}}"), &few),
-        "volume 'demo': / needs 1.2 GiB free; all disks it may use have 512 MiB. \
+        "volume 'demo': / needs 1.2 GiB free; the disks it may use have 512 MiB in all. \
          Of 2 disks for /: 2 with less than 1.2 GiB free (the most is 256 MiB, on d1); none remains"
     );
     assert!(refuse(&intent(1, "{extents: {}}"), &inventory(vec![])).ends_with("There is no disk"));
@@ -209,7 +213,8 @@ fn a_refusal_says_what_is_missing_in_numbers() {
 
 #[test]
 fn a_search_that_gives_up_says_so() {
-    // Ten copies of five units each, on disks that are all different: no single disk suffices, and pairs are many.
+    // Ten copies of five units each, on disks that are all different: no single disk suffices, and
+    // pairs are many.
     let i = inventory(
         (1..40)
             .map(|n| disk(n, "n", &n.to_string(), 40 + u32::from(n)))
@@ -222,13 +227,7 @@ fn a_search_that_gives_up_says_so() {
     };
     let refusal = plan_create(&intent(90, tree), V, &i, &options).unwrap_err();
     assert!(
-        matches!(
-            refusal,
-            Refusal::NoPlacement {
-                exhaustive: false,
-                ..
-            }
-        ),
+        matches!(&refusal, Refusal::NoPlacement(no) if !no.exhaustive),
         "{refusal}"
     );
     assert!(
@@ -325,7 +324,8 @@ fn a_copy_of_which_something_is_left_moves_whole_when_its_enclosure_is_full() {
     let refusal = plan_replace(&layout, &intent, lost, &i, &Options::default()).unwrap_err();
     assert_eq!(
         refusal.to_string(),
-        "volume 'demo': /0 needs 1 enclosure with 192 MiB free; none has it. x"
+        "volume 'demo': /1 needs 192 MiB free; the disks it may use have 0 B in all. Of 4 disks for /1: 1 failed, \
+         1 outside enclosure=a (confine by enclosure at /1), 1 not schedulable, 1 with less than 192 MiB free; none remains"
     );
     i.disks[3].schedulable = true;
     let plan = plan_replace(&layout, &intent, lost, &i, &Options::default()).unwrap();
@@ -352,6 +352,8 @@ fn a_copy_of_which_something_is_left_moves_whole_when_its_enclosure_is_full() {
     hasty.generation = layout.generation.next();
     let mut fresh = i.clone();
     fresh.disks[1].free.clear();
+    fresh.disks[1].promised = Some(3);
+    fresh.disks[3].promised = Some(0);
     fresh.disks[3].free = vec![layout::UnitRange { start: 0, count: 6 }];
     let Kind::Mirror { copies } = &mut hasty.root.kind else {
         panic!()
@@ -523,6 +525,13 @@ fn a_thin_volume_is_promised_all_and_granted_little() {
         plan_extend(&layout, &[(path("/7"), 1)], &i),
         Err(Refusal::NoLeaf { .. })
     ));
+    i.disks[1].health = Health::Absent;
+    let one_is_away = plan_extend(&layout, &[(path("/0"), 1), (path("/1"), 1)], &i).unwrap_err();
+    assert_eq!(
+        one_is_away.to_string(),
+        "/1 lies on disk 'd2', which is absent: nothing is granted there"
+    );
+    i.disks[1].health = Health::Ok;
     i.disks[1].free.clear();
     i.disks[1].promised = None;
     assert!(matches!(
@@ -533,9 +542,33 @@ fn a_thin_volume_is_promised_all_and_granted_little() {
 
 #[test]
 fn an_explanation_names_disks_and_rules() {
-    let (i, intent, layout) = source_example();
+    let mut i = inventory(vec![
+        disk(1, "n1", "a", 10),
+        disk(2, "n1", "a", 20),
+        disk(3, "n2", "b", 20),
+        disk(4, "n2", "b", 10),
+    ]);
+    i.disks[3]
+        .attributes
+        .insert("media".to_owned(), "hdd".to_owned());
+    let tree = "{mirror: {copies: 2, rules: [{separate: {by: enclosure}}], of: {extents: {rules: [{select: {media: ssd}}]}}}}";
+    let intent = intent(5, tree);
+    let layout = create(&intent, &mut i);
     let text = explain(&layout, &intent, &i).unwrap().to_string();
-    assert_eq!(text, "x");
+    assert_eq!(
+        text,
+        "\
+demo, 320 MiB
+/ mirror of 2, 320 MiB, on n1 [media=ssd, separate(enclosure)]
+│   · separate by enclosure: a | b
+├── /0 extents on d2, 320 MiB granted, 320 MiB, on n1 [enclosure=a, media=ssd]
+│       · Of 4 disks for /0: 1 in enclosure=b, used by /1 (separate by enclosure at /), 1 not media=ssd (select); d1, d2 remain
+│       · d2: the best balance, 960 MiB of 1.2 GiB stay free
+└── /1 extents on d3, 320 MiB granted, 320 MiB, on n2 [enclosure=b, media=ssd]
+        · Of 4 disks for /1: 2 in enclosure=a, used by /0 (separate by enclosure at /), 1 not media=ssd (select); d3 remains
+        · d3: the only disk for it
+"
+    );
 }
 
 #[test]

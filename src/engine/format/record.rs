@@ -127,7 +127,45 @@ pub enum RecordError {
 impl Record {
     /// Appends the bytes that stand for it.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut words = |kind: u8, words: &[u32]| {
+            out.push(kind);
+            words
+                .iter()
+                .for_each(|w| out.extend_from_slice(&w.to_le_bytes()));
+        };
         match self {
+            Record::Segment {
+                segment,
+                descriptor,
+            } => {
+                words(3, &[*segment]);
+                out.extend_from_slice(&descriptor.encode());
+            }
+            Record::Page {
+                segment,
+                logical,
+                valid,
+                birth,
+            } => {
+                words(4, &[*segment, *logical]);
+                out.push((*valid).into());
+                out.extend_from_slice(&birth.0.to_le_bytes());
+            }
+            Record::Blocks {
+                segment,
+                first,
+                count,
+                valid,
+                birth,
+            } => {
+                words(5, &[*segment, u32::from(*first) | u32::from(*count) << 16]);
+                out.push((*valid).into());
+                out.extend_from_slice(&birth.0.to_le_bytes());
+            }
+            Record::Term(term) => {
+                out.push(6);
+                out.extend_from_slice(&term.to_le_bytes());
+            }
             Record::Image { addr, block } => {
                 assert_eq!(block.len(), BLOCK, "an image is one block");
                 let (kind, number) = match *addr {
@@ -140,58 +178,29 @@ impl Record {
                 out.extend_from_slice(&number.to_le_bytes());
                 out.extend_from_slice(block);
             }
+            Record::Mark { slot, .. }
+            | Record::Legs { slot, .. }
+            | Record::Epochs { slot, .. }
+            | Record::Unequal { slot } => self.encode_of_object(*slot, out),
+        }
+    }
+
+    /// The rest of [`Record::encode`]: changes of an object's record.
+    fn encode_of_object(&self, slot: u16, out: &mut Vec<u8>) {
+        let mut begin = |kind: u8| {
+            out.push(kind);
+            out.extend_from_slice(&slot.to_le_bytes());
+        };
+        match self {
             Record::Mark {
-                slot,
-                mark,
-                on,
-                region,
+                mark, on, region, ..
             } => {
-                out.push(2);
-                out.extend_from_slice(&slot.to_le_bytes());
+                begin(2);
                 out.extend_from_slice(&[(*mark == Mark::Resync).into(), (*on).into()]);
                 out.extend_from_slice(&region.to_le_bytes());
             }
-            Record::Segment {
-                segment,
-                descriptor,
-            } => {
-                out.push(3);
-                out.extend_from_slice(&segment.to_le_bytes());
-                out.extend_from_slice(&descriptor.encode());
-            }
-            Record::Page {
-                segment,
-                logical,
-                valid,
-                birth,
-            } => {
-                out.push(4);
-                out.extend_from_slice(&segment.to_le_bytes());
-                out.extend_from_slice(&logical.to_le_bytes());
-                out.push((*valid).into());
-                out.extend_from_slice(&birth.0.to_le_bytes());
-            }
-            Record::Blocks {
-                segment,
-                first,
-                count,
-                valid,
-                birth,
-            } => {
-                out.push(5);
-                out.extend_from_slice(&segment.to_le_bytes());
-                out.extend_from_slice(&first.to_le_bytes());
-                out.extend_from_slice(&count.to_le_bytes());
-                out.push((*valid).into());
-                out.extend_from_slice(&birth.0.to_le_bytes());
-            }
-            Record::Term(term) => {
-                out.push(6);
-                out.extend_from_slice(&term.to_le_bytes());
-            }
-            Record::Legs { slot, legs } => {
-                out.push(7);
-                out.extend_from_slice(&slot.to_le_bytes());
+            Record::Legs { legs, .. } => {
+                begin(7);
                 out.extend_from_slice(&legs.generation.to_le_bytes());
                 out.extend_from_slice(&legs.stale.to_le_bytes());
                 out.extend_from_slice(&legs.blank.to_le_bytes());
@@ -199,23 +208,15 @@ impl Record {
                     .iter()
                     .for_each(|e| out.extend_from_slice(&e.0.to_le_bytes()));
             }
-            Record::Epochs {
-                slot,
-                running,
-                held,
-            } => {
+            Record::Epochs { running, held, .. } => {
                 assert!(held.len() <= HELD, "at most {HELD} epochs are held");
-                out.push(8);
-                out.extend_from_slice(&slot.to_le_bytes());
+                begin(8);
                 out.extend_from_slice(&running.0.to_le_bytes());
                 out.push(held.len() as u8);
                 held.iter()
                     .for_each(|e| out.extend_from_slice(&e.0.to_le_bytes()));
             }
-            Record::Unequal { slot } => {
-                out.push(9);
-                out.extend_from_slice(&slot.to_le_bytes());
-            }
+            _ => begin(9),
         }
     }
 
@@ -319,10 +320,16 @@ impl Record {
                 value: count as u32,
             });
         }
-        let held = take(bytes, 4 * count)?
+        let held: Vec<_> = take(bytes, 4 * count)?
             .chunks_exact(4)
             .map(|e| Epoch(u32_at(e, 0)))
             .collect();
+        if let Some(pair) = held.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(RecordError::Field {
+                field: "held epochs",
+                value: pair[1].0,
+            });
+        }
         Ok(Record::Epochs {
             slot,
             running,

@@ -107,7 +107,8 @@ pub enum MapError {
     /// A table has this name already.
     #[error("there is a table of volume {} object {}", .0.volume, .0.object)]
     TableExists(TableName),
-    /// The table cannot be deleted under running I/Os: set it invalid first, with the blocking flag.
+    /// The table cannot be deleted under running I/Os: set it invalid first, with the blocking
+    /// flag.
     #[error("{running} I/Os run on the table")]
     Busy {
         /// How many.

@@ -65,6 +65,9 @@ pub struct Chunk {
     pub ios: u32,
     /// Where a write went.
     pub physical: u32,
+    /// Blocks that a write went to were discarded since: it is done again, or content that was there
+    /// before it, and was replaced before the discard, might come back.
+    pub again: bool,
     /// From the mapping table, while it has begun there.
     pub ticket: Option<Ticket>,
 }
@@ -200,6 +203,7 @@ impl Store {
             stage: Stage::Begin,
             ios: 0,
             physical: 0,
+            again: false,
             ticket: None,
         });
         self.ready.push_back(chunk);

@@ -9,9 +9,9 @@
 //! ```
 //! A commit takes the records there are when it starts: every write that they speak of has been
 //! completed, so the flush makes its data durable before the group makes the records so. A commit
-//! that begins a checkpoint also takes an image of every block that differs from its place; once the
-//! group is durable the images may go to their places, torn or not. When both superblocks say where
-//! the next group starts, the ring before it is free.
+//! that begins a checkpoint also takes an image of every block that differs from its place; once
+//! the group is durable the images may go to their places, torn or not. When both superblocks say
+//! where the next group starts, the ring before it is free.
 
 use super::log::Log;
 use super::{Io, Sink, Store};
@@ -76,6 +76,13 @@ pub struct Tail {
 }
 
 impl Commit {
+    /// Bytes that its records take in the volatile log.
+    pub fn volatile(&self) -> u64 {
+        match self {
+            Commit::Idle => 0,
+            Commit::Flushing(group) | Commit::Writing { group, .. } => group.log.volatile,
+        }
+    }
     /// Gives up; who waited for it.
     pub fn abandon(&mut self) -> Vec<Token> {
         match std::mem::replace(self, Commit::Idle) {
@@ -85,9 +92,10 @@ impl Commit {
     }
 }
 
-/// How much may wait for a commit or a checkpoint: a sixteenth of the ring each. Half of the ring is
-/// for groups, the other half for a checkpoint's images, and for what opening the disk after a crash
-/// adds: two logs (one was being committed) and the images of two checkpoints (one was under way).
+/// How much may wait for a commit or a checkpoint: a sixteenth of the ring each. Half of the ring
+/// is for groups, the other half for a checkpoint's images, and for what opening the disk after a
+/// crash adds: two logs (one was being committed) and the images of two checkpoints (one was under
+/// way).
 pub(super) struct Limits {
     /// Bytes of records that wait for a commit.
     pub payload: usize,
@@ -213,8 +221,8 @@ impl Store {
         }
     }
 
-    /// The content of every block that differs from its place. They count as clean from now on: what
-    /// changes later is for the next checkpoint.
+    /// The content of every block that differs from its place. They count as clean from now on:
+    /// what changes later is for the next checkpoint.
     fn images(&mut self) -> Images {
         let dirty = std::mem::take(&mut self.dirty);
         let pages = dirty.iter().filter_map(|a| match a {
@@ -422,10 +430,10 @@ impl Store {
                 self.pages.set_in_flight(BTreeSet::new());
                 self.shrink_pages();
                 self.ready.extend(self.stalled.drain(..));
-                if self.closed_at(tail) {
-                    if let Some(token) = self.closing.take() {
-                        sink.end(token, Ok(Outcome::Ok));
-                    }
+                if self.closed_at(tail)
+                    && let Some(token) = self.closing.take()
+                {
+                    sink.end(token, Ok(Outcome::Ok));
                 }
                 self.commit_wanted |= self.closing.is_some();
             }

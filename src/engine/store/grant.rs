@@ -112,7 +112,7 @@ impl Store {
                 let offset = self.geometry().meta_offset(MetaAddr::Owner(slot, part));
                 let kind = IoKind::WriteMeta { bytes, fua: false };
                 granting.owner += 1;
-                self.start(Io::Owner, offset, kind, sink);
+                self.start(Io::Owner(slot), offset, kind, sink);
             }
             self.objects[usize::from(slot)] = Some(Object::new(new_record(&grant)));
         } else {
@@ -200,7 +200,8 @@ impl Store {
         })
     }
 
-    /// Removes an object, which no call may be using. Ends the call when its units are free, durably.
+    /// Removes an object, which no call may be using. Ends the call when its units are free,
+    /// durably.
     ///
     /// # Errors
     /// A failed disk; nothing was changed.
@@ -262,8 +263,13 @@ impl Store {
         self.pump(sink);
     }
 
-    pub(super) fn owner_written(&mut self, sink: &mut Sink<'_>) {
-        if let Some(granting) = self.grants.front_mut() {
+    pub(super) fn owner_written(&mut self, slot: u16, sink: &mut Sink<'_>) {
+        // Others may be before it in the queue.
+        let granting = self
+            .grants
+            .iter_mut()
+            .find(|g| g.slot == slot && g.owner > 0);
+        if let Some(granting) = granting {
             granting.owner -= 1;
         }
         self.advance_grants(sink);
@@ -321,9 +327,13 @@ impl Store {
         (limits.payload / BLOCK / 4).min(limits.dirty / 4).max(1)
     }
 
-    /// The next units of a grant, with the object's record.
+    /// The next units of a grant, with the object's record. Units that a grant before this one in the
+    /// queue has brought already hold data by now.
     fn grant_step(&mut self, slot: u16, step: Vec<u32>) {
         for unit in step.into_iter().rev() {
+            if self.units[unit as usize].slot == Some(slot) {
+                continue;
+            }
             let per_unit = self.geometry().unit_segments as usize;
             let generation = self.object(slot).record.generation;
             let logical = vec![u32::MAX; per_unit].into();

@@ -17,6 +17,8 @@
 mod alloc;
 mod chunk;
 mod commit;
+mod create;
+mod find;
 mod grant;
 mod leaves;
 mod log;
@@ -26,8 +28,9 @@ mod pages;
 mod replay;
 mod write;
 
+pub use create::{Format, FormatError, format};
 pub use grant::Grant;
-pub use open::{Format, FormatError, OpenError, format, owner_text, read_superblock};
+pub use open::{OpenError, owner_text, read_superblock};
 
 use crate::format::superblock::Superblock;
 use crate::format::{Geometry, MetaAddr};
@@ -95,8 +98,8 @@ enum Io {
     CheckpointFlush,
     /// A superblock.
     Superblock,
-    /// A part of an owner's text.
-    Owner,
+    /// A part of the owner's text of the object in this slot.
+    Owner(u16),
 }
 
 /// One disk, open for writing.
@@ -177,6 +180,9 @@ impl Store {
         use crate::io::Completion::{Bytes, Done, Failed};
         let io = self.ios.remove((io.0 & 0xffff_ffff_ffff) as usize);
         if let Failed(fault) = end {
+            if matches!(io, Io::CommitFlush | Io::CheckpointFlush) && self.failed.is_none() {
+                self.forget_volatile(sink);
+            }
             self.fail(fault, sink);
         }
         let ok = self.failed.is_none();
@@ -188,7 +194,7 @@ impl Store {
             (Io::InPlace, Done) if ok => self.in_place_written(sink),
             (Io::CheckpointFlush, Done) if ok => self.checkpoint_flushed(sink),
             (Io::Superblock, Done) if ok => self.superblock_written(sink),
-            (Io::Owner, Done) if ok => self.owner_written(sink),
+            (Io::Owner(slot), Done) if ok => self.owner_written(slot, sink),
             _ => assert!(!ok, "a completion of another kind than its I/O"),
         }
         self.pump(sink);
@@ -206,6 +212,18 @@ impl Store {
             }
         }
         self.append_records(sink);
+    }
+
+    /// A flush failed: the device may have dropped what was written since the last one. The volatile
+    /// log speaks of blocks that were written then; a successor that believed it would show what their
+    /// previous owner left.
+    fn forget_volatile(&mut self, sink: &mut Sink<'_>) {
+        let bytes = self.log.volatile + self.commit.volatile();
+        sink.out.push(Effect::Trim {
+            disk: self.index,
+            bytes,
+        });
+        self.log.volatile = 0;
     }
 
     /// After the first I/O error nothing is tried any more; who waits is told.

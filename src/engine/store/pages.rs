@@ -1,4 +1,5 @@
-//! The pages in memory: a cache with a fixed budget, those aside that hold changes not yet in place.
+//! The pages in memory: a cache with a fixed budget, those aside that hold changes not yet in
+//! place.
 
 use super::chunk::ChunkId;
 use crate::format::page::Page;
@@ -85,8 +86,8 @@ impl Pages {
             .collect()
     }
 
-    /// Forgets pages until at most `budget` are left or none can be forgotten: a page may go when it
-    /// is on the disk as it is here.
+    /// Forgets pages until at most `budget` are left or none can be forgotten: a page may go when
+    /// it is on the disk as it is here.
     pub fn shrink(&mut self, budget: usize, dirty: impl Fn(u32) -> bool) {
         let mut looks = 2 * self.cached.len();
         while self.cached.len() > budget && looks > 0 {

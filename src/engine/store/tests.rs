@@ -1,6 +1,6 @@
 //! The store on a disk in memory, every effect carried out at once, against a model of the content.
-//! Crashes of the process are played by opening the disk anew with the volatile log; what power cuts
-//! leave is the simulator's subject.
+//! Crashes of the process are played by opening the disk anew with the volatile log; what power
+//! cuts leave is the simulator's subject.
 
 use super::*;
 use crate::disk::{Disk, MemDisk};

@@ -1,6 +1,6 @@
 //! Writes, discards, reservations and scans: whatever looks at or changes which blocks hold data.
 
-use super::chunk::{Chunk, ChunkId, Stage};
+use super::chunk::{Chunk, ChunkId, Kind, Stage};
 use super::{Io, Sink, Store};
 use crate::format::MetaAddr;
 use crate::format::header::Descriptor;
@@ -11,6 +11,7 @@ use crate::leaf::{BlockBits, LeafError, Outcome, SegmentScan};
 use crate::map::{Access, Entry, State};
 use crate::planted::Bug;
 use layout::{BLOCK, Epoch};
+use std::ops::Range;
 
 impl Store {
     pub(super) fn run_write(&mut self, id: ChunkId, buf: Buf, sink: &mut Sink<'_>) {
@@ -42,15 +43,18 @@ impl Store {
             ..
         } = self.chunks[id];
         let whole = count == self.geometry().segment_blocks;
-        let object = self.object(slot);
-        let entry = object.table.get(segment);
+        let entry = self.object(slot).table.get(segment);
         if entry.has(State::Error) {
             self.end_chunk(id, Err(LeafError::Segment), sink);
             return;
         }
-        // Discarded while it was written: the two were under way together, the discard came last.
-        let gone = entry.location() != Some(physical);
-        if gone || entry.is_run() && !object.tracks(entry.birth()) {
+        if std::mem::take(&mut self.chunks[id].again) || entry.location() != Some(physical) {
+            self.step_back(id);
+            self.chunks[id].stage = Stage::Begin;
+            self.ready.push_back(id);
+            return;
+        }
+        if entry.is_run() && !self.object(slot).tracks(entry.birth()) {
             self.end_chunk(id, Ok(Outcome::Ok), sink);
             return;
         }
@@ -72,8 +76,8 @@ impl Store {
         self.end_chunk(id, Ok(Outcome::Ok), sink);
     }
 
-    /// Whether a write to a segment with a page changes it; `false` too where the chunk was ended or
-    /// waits for the page.
+    /// Whether a write to a segment with a page changes it; `false` too where the chunk was ended
+    /// or waits for the page.
     fn write_changes(&mut self, id: ChunkId, sink: &mut Sink<'_>) -> bool {
         let Chunk {
             slot,
@@ -160,7 +164,8 @@ impl Store {
         });
     }
 
-    /// A page whose blocks all hold data, and whose births nobody needs to tell apart, becomes a run.
+    /// A page whose blocks all hold data, and whose births nobody needs to tell apart, becomes a
+    /// run.
     pub(super) fn try_run(&mut self, slot: u16, logical: u32, physical: u32) {
         let Some(cached) = self.pages.peek(physical) else {
             return;
@@ -199,7 +204,9 @@ impl Store {
         };
         let tracked = !self.object(slot).record.held.is_empty();
         let whole = count == self.geometry().segment_blocks;
-        if entry.is_paged() && !(whole && !tracked) {
+        // A write that has its space must not lose it to a discard beside it (spec A10).
+        let keep = tracked || self.is_being_written(slot, segment);
+        if entry.is_paged() && (keep || !whole) {
             let Some(page) = self.page_for(id, physical, sink) else {
                 return;
             };
@@ -214,7 +221,8 @@ impl Store {
             self.stalled.push_back(id);
             return;
         }
-        if whole && !tracked {
+        self.redo_writes(slot, segment, first..first + count);
+        if whole && !keep {
             self.free_segment(slot, segment, physical);
         } else {
             self.page_of(slot, segment, entry, physical);
@@ -224,11 +232,27 @@ impl Store {
                 .pages
                 .peek(physical)
                 .is_some_and(|c| c.page.count() == 0);
-            if empty && !tracked {
+            if empty && !keep {
                 self.free_segment(slot, segment, physical);
             }
         }
         self.end_chunk(id, Ok(Outcome::Ok), sink);
+    }
+
+    /// Writes of these blocks that are under way are done again.
+    fn redo_writes(&mut self, slot: u16, segment: u32, blocks: Range<u32>) {
+        for (_, c) in self.chunks.iter_mut() {
+            let writes = matches!(c.kind, Kind::Write(_)) && c.stage != Stage::Begin;
+            let meets = c.first < blocks.end && blocks.start < c.first + c.count;
+            c.again |= writes && meets && c.slot == slot && c.segment == segment;
+        }
+    }
+
+    fn is_being_written(&self, slot: u16, segment: u32) -> bool {
+        self.chunks.iter().any(|(_, c)| {
+            let writes = matches!(c.kind, Kind::Write(_) | Kind::Reserve);
+            writes && c.slot == slot && c.segment == segment
+        })
     }
 
     fn free_segment(&mut self, slot: u16, logical: u32, physical: u32) {

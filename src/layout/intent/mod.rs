@@ -1,8 +1,10 @@
-//! What a volume must be, not where it goes: the tree that a person asks for, and the rules on it (spec A1, A2).
+//! What a volume must be, not where it goes: the tree that a person asks for, and the rules on it
+//! (spec A1, A2).
 //!
-//! Types and their text form only. Whether an intent makes sense is [`Intent::validate`]'s business, where it
-//! goes is the allocator's, whether a layout satisfies it the checker's.
-//! Unknown fields, kinds and rules are errors of the parser: an intent never says more than what is obeyed.
+//! Types and their text form only. Whether an intent makes sense is [`Intent::validate`]'s
+//! business, where it goes is the allocator's, whether a layout satisfies it the checker's.
+//! Unknown fields, kinds and rules are errors of the parser: an intent never says more than what is
+//! obeyed.
 
 mod text;
 mod validate;
@@ -91,7 +93,8 @@ pub struct Stripe {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Mirror {
-    /// How many copies, 1 to 255. One is allowed: a copy can be added to it later without changing the tree.
+    /// How many copies, 1 to 255. One is allowed: a copy can be added to it later without changing
+    /// the tree.
     pub copies: u32,
     /// The rules of this level.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -100,8 +103,8 @@ pub struct Mirror {
     pub of: Box<Node>,
 }
 
-/// One after the other. Parts are of equal size when the volume is made; growth goes to the last one, since
-/// growing another would move the content behind it.
+/// One after the other. Parts are of equal size when the volume is made; growth goes to the last
+/// one, since growing another would move the content behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Concat {
@@ -114,8 +117,8 @@ pub struct Concat {
     pub of: Box<Node>,
 }
 
-/// Extents of one disk; of several, one after the other, where no single disk has room and no rule forbids it
-/// (`confine: {by: disk}` does).
+/// Extents of one disk; of several, one after the other, where no single disk has room and no rule
+/// forbids it (`confine: {by: disk}` does).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Extents {
@@ -124,7 +127,8 @@ pub struct Extents {
     pub rules: Vec<Rule>,
 }
 
-/// A rule over attributes of disks (spec A2). Written as a map with one key, `separate: {by: rack}`.
+/// A rule over attributes of disks (spec A2). Written as a map with one key, `separate: {by:
+/// rack}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "text::RawRule", into = "text::RawRule")]
 pub enum Rule {
@@ -136,11 +140,13 @@ pub enum Rule {
     Select(Labels),
     /// Disks that match are not used.
     Exclude(Labels),
-    /// Among the disks that may be used, those that match come first; the weights of all that match add up.
+    /// Among the disks that may be used, those that match come first; the weights of all that match
+    /// add up.
     Prefer(Prefer),
 }
 
-/// Names an attribute: `node`, `disk`, or a key of the disk's attributes (`enclosure`, `rack`, `zone`, `media`, user labels).
+/// Names an attribute: `node`, `disk`, or a key of the disk's attributes (`enclosure`, `rack`,
+/// `zone`, `media`, user labels).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct By {
@@ -154,8 +160,8 @@ pub struct By {
 pub struct Separate {
     /// The attribute.
     pub by: String,
-    /// Whether the sets of two children must have nothing in common. Without it they must not be the same set,
-    /// which is the same thing as long as each child lies within one value.
+    /// Whether the sets of two children must have nothing in common. Without it they must not be
+    /// the same set, which is the same thing as long as each child lies within one value.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub strong: bool,
 }
@@ -171,8 +177,8 @@ pub struct Prefer {
     pub labels: Labels,
 }
 
-/// A label expression: for each attribute the values that match, `"*"` for any. A disk matches when it matches
-/// for every attribute named.
+/// A label expression: for each attribute the values that match, `"*"` for any. A disk matches when
+/// it matches for every attribute named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Labels(pub BTreeMap<String, Values>);
@@ -193,7 +199,8 @@ impl Node {
         }
     }
 
-    /// How many children each object of this level has, and what each is; `None` where the tree ends.
+    /// How many children each object of this level has, and what each is; `None` where the tree
+    /// ends.
     pub fn below(&self) -> Option<(u32, &Node)> {
         match self {
             Node::Stripe(n) => Some((n.columns, &n.of)),
@@ -213,8 +220,9 @@ impl Node {
         }
     }
 
-    /// The step in which the size of an object of this level can grow: sizes are multiples of it. `None` if it does not
-    /// fit 64 bits. With equal parts (when a volume is made) a concat is a multiple of its parts' steps together.
+    /// The step in which the size of an object of this level can grow: sizes are multiples of it.
+    /// `None` if it does not fit 64 bits. With equal parts (when a volume is made) a concat is a
+    /// multiple of its parts' steps together.
     pub fn size_step(&self, equal_parts: bool) -> Option<Bytes> {
         match self {
             Node::Extents(_) => Some(Bytes(SEGMENT)),

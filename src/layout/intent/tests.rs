@@ -14,7 +14,8 @@ spec:
       copies: 2
       rules: [{separate: {by: enclosure, strong: true}}]
       of:
-        extents: {rules: [{select: {media: [nvme, ssd]}}, {prefer: {weight: 5, match: {media: nvme}}}]}
+        extents:
+          rules: [{select: {media: [nvme, ssd]}}, {prefer: {weight: 5, match: {media: nvme}}}]
 ";
 
 fn with_tree(tree: &str) -> Result<Intent, String> {

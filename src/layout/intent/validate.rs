@@ -1,14 +1,15 @@
 //! Whether an intent makes sense by itself, before anybody looks at disks.
 //!
-//! Finds everything that is wrong, not only the first thing, and names the place in the text. What it lets
-//! pass may still be more than the disks can give: that is the allocator's refusal.
+//! Finds everything that is wrong, not only the first thing, and names the place in the text. What
+//! it lets pass may still be more than the disks can give: that is the allocator's refusal.
 
 use super::{API_VERSION, Intent, KIND, Labels, MAX_LEAVES, MAX_STRIPE_UNIT, Node, Rule};
 use crate::ids::ObjectPath;
 use crate::units::{BLOCK, Bytes, SEGMENT};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Levels below the root that an intent may have: one less than a layout, whose leaves may be split over disks.
+/// Levels below the root that an intent may have: one less than a layout, whose leaves may be split
+/// over disks.
 pub(super) const MAX_LEVELS: usize = ObjectPath::MAX_DEPTH - 1;
 
 /// One thing that is wrong with an intent. `at` is the place in its text.
@@ -162,8 +163,8 @@ fn bounds(tree: &Node, errors: &mut Vec<IntentError>) {
     }
 }
 
-/// The rules one by one, and then against each other. All leaves of a tree of intent lie below the same levels,
-/// so rules meet wherever they stand.
+/// The rules one by one, and then against each other. All leaves of a tree of intent lie below the
+/// same levels, so rules meet wherever they stand.
 fn rules(tree: &Node, errors: &mut Vec<IntentError>) {
     let levels = levels(tree);
     let mut confined: Vec<Placed<'_>> = Vec::new();
@@ -198,7 +199,8 @@ fn rules(tree: &Node, errors: &mut Vec<IntentError>) {
     selections(&placed, errors);
 }
 
-/// The rule of this level that separates by the attribute; a mirror separates by disk without being asked.
+/// The rule of this level that separates by the attribute; a mirror separates by disk without being
+/// asked.
 fn separated_by(at: &str, node: &Node, by: &str) -> Option<(String, Rule)> {
     for (i, rule) in node.rules().iter().enumerate() {
         if matches!(rule, Rule::Separate(s) if s.by == by) {
@@ -247,7 +249,8 @@ fn single(at: &str, rule: &Rule, node: &Node, errors: &mut Vec<IntentError>) {
     }
 }
 
-/// Selections that leave nothing: two that have no value in common, or an exclusion of all that is selected.
+/// Selections that leave nothing: two that have no value in common, or an exclusion of all that is
+/// selected.
 fn selections(placed: &[Placed<'_>], errors: &mut Vec<IntentError>) {
     let mut allowed: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut last: BTreeMap<&str, &Placed<'_>> = BTreeMap::new();
@@ -284,7 +287,8 @@ fn selections(placed: &[Placed<'_>], errors: &mut Vec<IntentError>) {
         let Rule::Exclude(labels) = here.1 else {
             continue;
         };
-        // Every selected disk is excluded when each attribute of the exclusion covers all that is selected of it.
+        // Every selected disk is excluded when each attribute of the exclusion covers all that is
+        // selected of it.
         let covers = |(attribute, values): (&String, &super::Values)| {
             let selected = allowed.get(attribute.as_str())?;
             let any = values.0.contains("*");

@@ -1,7 +1,9 @@
-//! What there is to allocate from: the disks, their attributes, what is free and what is promised (spec A3, A10).
+//! What there is to allocate from: the disks, their attributes, what is free and what is promised
+//! (spec A3, A10).
 //!
-//! An input of the allocator and the checker, also as a file. It decides nothing; it only keeps its own books:
-//! a unit is free or granted, never both, and what is promised is never less than what is granted.
+//! An input of the allocator and the checker, also as a file. It decides nothing; it only keeps its
+//! own books: a unit is free or granted, never both, and what is promised is never less than what
+//! is granted.
 
 #[cfg(test)]
 mod tests;
@@ -141,7 +143,7 @@ impl Disk {
         self.promised.unwrap_or(self.units - self.free_units())
     }
 
-    /// Takes units out of what is free.
+    /// Takes units out of what is free. At least what is granted is promised then.
     ///
     /// # Errors
     /// When one of them is not free; then nothing has changed.
@@ -171,17 +173,17 @@ impl Disk {
                 free.insert(i, part);
             }
         }
-        self.promised = Some(self.promised_units());
         self.free = free;
+        let granted = self.units - self.free_units();
+        self.promised = self.promised.map(|promised| promised.max(granted));
         Ok(())
     }
 
-    /// Puts units back to what is free.
+    /// Puts units back to what is free. A promise that the inventory states stays.
     ///
     /// # Errors
     /// When one of them is free already or beyond the disk; then nothing has changed.
     pub fn put_back(&mut self, released: &[UnitRange]) -> Result<(), InventoryError> {
-        let promised = self.promised_units();
         let mut free = self.free.clone();
         free.extend_from_slice(released);
         free.sort_unstable();
@@ -193,7 +195,7 @@ impl Disk {
                 _ => merged.push(r),
             }
         }
-        (self.free, self.promised) = (merged, Some(promised));
+        self.free = merged;
         Ok(())
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code)] // each test uses its part
 
+pub mod random;
+
 use allocator::{Plan, Step};
 use checker::{Context, Violation, check};
 use layout::intent::Intent;

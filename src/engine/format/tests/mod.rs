@@ -151,6 +151,16 @@ fn records() -> Vec<Record> {
             birth: Epoch(7),
         },
         Record::Term(7),
+        Record::Legs {
+            slot: SLOT,
+            legs: object_record().legs,
+        },
+        Record::Epochs {
+            slot: SLOT,
+            running: Epoch(8),
+            held: object_record().held,
+        },
+        Record::Unequal { slot: SLOT },
         Record::Image {
             addr: MetaAddr::Header(UNIT),
             block,

@@ -58,7 +58,7 @@ fn choice(rng: &mut impl FnMut(u64) -> u64) -> GeometryChoice {
         segment_blocks: 2 << rng(8),
         unit_segments: 2 << rng(6),
         slots: 1 + rng(4096) as u16,
-        journal_blocks: 32 + rng((1 << 20) - 31) as u32,
+        journal_blocks: 64 + rng((1 << 20) - 63) as u32,
     }
 }
 
@@ -134,7 +134,7 @@ fn places_inside_a_region_are_apart() {
         segment_blocks: 4,
         unit_segments: 2,
         slots: 3,
-        journal_blocks: 32,
+        journal_blocks: 64,
     };
     let g = Geometry::plan(1 << 20, choice).unwrap();
     let objects = (0..g.slots).flat_map(|s| {
@@ -165,7 +165,7 @@ fn places_inside_a_region_are_apart() {
     assert_eq!(places.len(), count, "two things have the same place");
     let slots = u64::from(g.slots) * SLOT_BLOCKS;
     let (units, segments) = (u64::from(g.units), u64::from(g.segments()));
-    assert_eq!(count as u64, slots + units + segments + 32 + segments * 4);
-    assert_eq!(g.journal_offset(32), g.journal_offset(0), "a ring");
+    assert_eq!(count as u64, slots + units + segments + 64 + segments * 4);
+    assert_eq!(g.journal_offset(64), g.journal_offset(0), "a ring");
     assert_eq!(g.unit_bytes(), 8 * 4096);
 }

@@ -1,0 +1,4 @@
+//! Messages of the control socket, from any bytes.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| control::message::fuzz_one(data));
