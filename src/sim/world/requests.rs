@@ -212,8 +212,9 @@ impl<S: System> World<S> {
                 }
                 let what = format!("{:?}", request.action);
                 let causes = Causes {
-                    disk_failed: self
-                        .operator
+                    disk_failed: volume.broken
+                        || self
+                            .operator
                         .depends(id, |uid| self.operator.is_among(uid, &self.failed)),
                     refused: volume.refused_at >= request.at,
                 };
