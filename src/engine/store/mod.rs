@@ -206,6 +206,9 @@ impl Store {
             while let Some(chunk) = self.ready.pop_front() {
                 self.run(chunk, sink);
             }
+            if self.freed_now {
+                self.release_freed(self.durable(), sink);
+            }
             self.begin_commit(sink);
             if self.ready.is_empty() {
                 break;

@@ -1,5 +1,6 @@
 //! Faults, and what comes after them.
 
+use super::requests::Request;
 use super::{Event, Fate, Trap, World};
 use crate::checkers::{Loss, Violation, image_is_sound, recover_is_idempotent};
 use crate::disk::Tear;
@@ -214,6 +215,11 @@ impl<S: System> World<S> {
                 if self.operator.depends(*number, forgot) {
                     volume.model.lose_unflushed(false);
                     volume.loss = Loss::Power;
+                    let ours = |r: &&mut Request| r.action.target().0 == *number;
+                    self.requests
+                        .values_mut()
+                        .filter(ours)
+                        .for_each(|r| r.shaken = true);
                 }
             }
         }

@@ -57,6 +57,8 @@ pub(crate) struct Request {
     /// It may have been done in part though its answer says that nothing was: an earlier process
     /// began it, or a discard beside it took the space that it had reserved.
     in_part: bool,
+    /// A disk lost what it had not made durable while this ran: its answer promises nothing.
+    pub shaken: bool,
 }
 
 impl Request {
@@ -142,6 +144,7 @@ impl<S: System> World<S> {
                 at,
                 life,
                 in_part,
+                shaken: false,
             },
         );
         self.send_request(req)
@@ -199,6 +202,10 @@ impl<S: System> World<S> {
         };
         self.coverage.hit(name(&request.action, result));
         match result {
+            Ok(()) if request.shaken && request.action.changes() => {
+                volume.model.fail_write(range, request.issued, false);
+                Ok(())
+            }
             Ok(()) => settle(volume, &request, range),
             Err(error) => {
                 let m = &mut volume.model;
