@@ -7,28 +7,28 @@
 //! 4. have the kernel send again what the predecessor had read;
 //! 5. serve.
 
-use crate::disk::Patience;
+use crate::attached::AttachedError;
+use crate::disk::{ClaimError, Patience};
 use crate::front::FuseFront;
 use crate::keeper::{ClientError, Keeper, Kind};
 use crate::machine::Machine;
 use crate::parent::{ParentError, Supervised};
 use crate::ring::{Loop, Size, Wake};
+use crate::server::{self, Server};
 use crate::sys::memory::{SharedMap, memfd};
 use crate::sys::process;
 use crate::volatile_log::{LogError, VolatileLog};
 use engine::io::VolumeId;
+use engine::node::Engine;
 use layout::{DiskUid, VolumeUid};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
-
-/// Bytes of metadata that a disk's volatile log holds at most.
-pub const LOG_CAPACITY: usize = 8 << 20;
+use std::path::{Path, PathBuf};
 
 const SIGNALS: u32 = 0;
 const PARENT: u32 = 1;
 /// The first name for descriptors that others watch.
-const OTHERS: u32 = 2;
+pub(crate) const OTHERS: u32 = 2;
 
 /// Why the I/O process did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,12 @@ pub enum RunError {
     /// The ring, its memory, or the signals.
     #[error("the event loop: {0}")]
     Loop(#[from] io::Error),
+    /// A disk is in use.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// What is attached.
+    #[error(transparent)]
+    Attached(#[from] AttachedError),
     /// The kernel cannot send requests again: what the predecessor had read is lost to the
     /// application.
     #[error("volume {volume}: requests of the predecessor cannot be had again: {cause}")]
@@ -60,6 +66,7 @@ pub enum RunError {
 pub struct Process {
     parent: Option<Supervised>,
     keeper: Keeper,
+    keeper_path: PathBuf,
     signals: OwnedFd,
     takeover: bool,
 }
@@ -72,7 +79,8 @@ impl Process {
     pub fn start(keeper: &Path, supervised: bool) -> Result<Self, RunError> {
         let signals = process::signals(&[libc::SIGTERM, libc::SIGINT])?;
         let parent = supervised.then(Supervised::from_stdin).transpose()?;
-        let keeper = Keeper::connect(keeper)?;
+        let keeper_path = keeper.to_owned();
+        let keeper = Keeper::connect(&keeper_path)?;
         if let Err(e) = process::set_io_flusher() {
             eprintln!("dataplane: not marked as an I/O flusher: {e}");
         }
@@ -81,6 +89,7 @@ impl Process {
         Ok(Process {
             parent,
             keeper,
+            keeper_path,
             signals,
             takeover,
         })
@@ -127,6 +136,28 @@ impl Process {
         &self.keeper
     }
 
+    /// Where the keeper listens.
+    pub fn keeper_path(&self) -> &Path {
+        &self.keeper_path
+    }
+
+    /// Has the parent start a successor, for which we make way when it is ready. Without a parent,
+    /// whoever started us starts the next one.
+    pub(crate) fn ask_for_successor<M: Machine>(&self, ring: &mut Loop<M>) {
+        match &self.parent {
+            Some(parent) => parent.ask_for_successor(),
+            None => ring.stop(),
+        }
+    }
+
+    /// Ends, and the parent with us.
+    pub(crate) fn end_for_good<M: Machine>(&self, ring: &mut Loop<M>) {
+        if let Some(parent) = &self.parent {
+            parent.end();
+        }
+        ring.stop();
+    }
+
     /// How to claim disks: patiently where a predecessor is going or gone.
     pub fn patience(&self) -> Patience {
         if self.takeover {
@@ -138,14 +169,15 @@ impl Process {
 
     /// The volatile log of a disk that is claimed: the predecessor's, or a new one that the keeper
     /// holds from now on.
+    /// `capacity` in bytes.
     ///
     /// # Errors
     /// Where it is damaged, or memory or the keeper fail.
-    pub fn log(&self, disk: DiskUid) -> Result<VolatileLog, RunError> {
+    pub fn log(&self, disk: DiskUid, capacity: usize) -> Result<VolatileLog, RunError> {
         if let Some(held) = self.keeper.get(Kind::Log, disk.0)? {
             return Ok(VolatileLog::open(held.fd.as_fd())?);
         }
-        let (log, fd) = VolatileLog::create(LOG_CAPACITY)?;
+        let (log, fd) = VolatileLog::create(capacity)?;
         self.keeper
             .hold(Kind::Log, disk.0, Vec::new(), fd.as_fd())?;
         Ok(log)
@@ -192,20 +224,48 @@ impl Process {
         loop {
             match ring.turn(None)? {
                 Wake::Drained => return Ok(()),
-                Wake::Readable(SIGNALS) => {
+                Wake::Ready(SIGNALS) => {
                     while process::next_signal(self.signals.as_fd()).is_some() {
                         ring.stop();
                     }
                     ring.watch(&self.signals, SIGNALS);
                 }
-                Wake::Readable(PARENT) => match self.parent.as_ref().filter(|p| p.answer()) {
+                Wake::Ready(PARENT) => match self.parent.as_ref().filter(|p| p.answer()) {
                     Some(parent) => ring.watch(parent, PARENT),
                     // Whoever starts the next parent starts another of us: make way.
                     None => ring.stop(),
                 },
-                Wake::Readable(name) => other(ring, Wake::Readable(name - OTHERS))?,
+                Wake::Ready(name) => other(ring, Wake::Ready(name - OTHERS))?,
                 Wake::Io => other(ring, Wake::Io)?,
             }
         }
     }
+}
+
+/// How to run the I/O process.
+#[derive(Clone, Debug)]
+pub struct Args {
+    /// The keeper's socket.
+    pub keeper: PathBuf,
+    /// Whether a parent is at standard input.
+    pub supervised: bool,
+    /// Requests under way at once.
+    pub size: Size,
+    /// The control socket and what it needs.
+    pub server: server::Config,
+}
+
+/// Runs the I/O process until it is told to stop.
+///
+/// # Errors
+/// Where it cannot start, for example because another process has a disk, or the ring fails.
+pub fn main(args: Args) -> Result<(), RunError> {
+    let process = Process::start(&args.keeper, args.supervised)?;
+    let engine = Engine::new(engine::node::Config::default());
+    let mut ring = process.prepare(engine, args.size)?;
+    let mut server = Server::start(&process, args.server, &mut ring)?;
+    process.serve(&mut ring, |ring, wake| {
+        server.wake(&wake, ring);
+        Ok(())
+    })
 }

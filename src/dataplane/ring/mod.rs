@@ -64,8 +64,8 @@ impl Default for Size {
 pub enum Wake {
     /// Nothing in particular.
     Io,
-    /// This descriptor can be read; watch it again to hear more.
-    Readable(u32),
+    /// This descriptor is ready; watch it again to hear more.
+    Ready(u32),
     /// Everything that was read is answered, after [`Loop::stop`].
     Drained,
 }
@@ -147,6 +147,11 @@ impl<M: Machine> Loop<M> {
         self.disks[at] = Some(Port { file, log });
     }
 
+    /// Whether a disk has I/O under way.
+    pub fn is_busy(&self, disk: DiskIndex) -> bool {
+        self.ios.any_on(disk)
+    }
+
     /// Takes a disk away. The machine must have no I/O on it under way.
     pub fn remove_disk(&mut self, disk: DiskIndex) -> Option<(DiskFile, VolatileLog)> {
         assert!(!self.ios.any_on(disk), "disk {} has I/O under way", disk.0);
@@ -199,9 +204,14 @@ impl<M: Machine> Loop<M> {
         true
     }
 
-    /// Tells, once, when this descriptor can be read: as [`Wake::Readable`] with this name.
+    /// Tells, once, when this descriptor can be read: as [`Wake::Ready`] with this name.
     pub fn watch(&mut self, fd: &impl std::os::fd::AsFd, name: u32) {
         self.queue.poll(fd.as_fd(), Token::Watch(name));
+    }
+
+    /// Tells, once, when this descriptor can take more bytes: as [`Wake::Ready`] with this name.
+    pub fn watch_writable(&mut self, fd: &impl std::os::fd::AsFd, name: u32) {
+        self.queue.poll_writable(fd.as_fd(), Token::Watch(name));
     }
 
     /// What the machine told by itself, oldest first.
@@ -274,7 +284,7 @@ impl<M: Machine> Loop<M> {
 
     fn completed(&mut self, cqe: Cqe) {
         match cqe.token {
-            Token::Watch(name) => self.wakes.push_back(Wake::Readable(name)),
+            Token::Watch(name) => self.wakes.push_back(Wake::Ready(name)),
             Token::Front(volume) => self.front_event(volume, cqe),
             Token::Io(index) => {
                 if let Some(ended) = self.ios.completed(index, cqe.result, &mut self.queue) {
