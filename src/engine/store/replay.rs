@@ -7,7 +7,7 @@
 
 use super::find::Wrong;
 use super::open::OpenError;
-use crate::disk::Disk;
+use crate::disk::{Ahead, Disk};
 use crate::format::header::{Descriptor, Header};
 use crate::format::object::ObjectRecord;
 use crate::format::page::{Page, PageHome};
@@ -88,7 +88,7 @@ impl Metadata {
         wrong: Wrong<'_>,
     ) -> Result<Self, OpenError> {
         let geometry = &superblock.geometry;
-        let mut block = vec![0; BLOCK];
+        let mut ahead = Ahead::new(disk);
         let mut metadata = Metadata {
             objects: Vec::with_capacity(geometry.slots.into()),
             headers: Vec::with_capacity(geometry.units as usize),
@@ -99,9 +99,10 @@ impl Metadata {
             let addr = MetaAddr::Object(slot);
             let mut object = None;
             if !starts.contains_key(&addr) {
-                disk.read(geometry.meta_offset(addr), &mut block)
+                let block = ahead
+                    .block(geometry.meta_offset(addr))
                     .map_err(OpenError::Io)?;
-                match ObjectRecord::decode(&block, superblock.disk, slot) {
+                match ObjectRecord::decode(block, superblock.disk, slot) {
                     Ok(found) => object = found,
                     Err(error) => wrong(Some(addr), OpenError::Damaged { addr, error })?,
                 }
@@ -112,9 +113,10 @@ impl Metadata {
             let addr = MetaAddr::Header(unit);
             let mut header = Header::free(geometry.unit_segments);
             if !starts.contains_key(&addr) {
-                disk.read(geometry.meta_offset(addr), &mut block)
+                let block = ahead
+                    .block(geometry.meta_offset(addr))
                     .map_err(OpenError::Io)?;
-                match Header::decode(&block, superblock.disk, unit, geometry.unit_segments) {
+                match Header::decode(block, superblock.disk, unit, geometry.unit_segments) {
                     Ok(found) => header = found,
                     Err(error) => wrong(Some(addr), OpenError::Damaged { addr, error })?,
                 }
