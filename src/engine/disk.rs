@@ -33,6 +33,7 @@ pub trait Disk {
 /// Reads blocks in ascending order with few calls: each brings what follows, too.
 pub(crate) struct Ahead<'a> {
     disk: &'a mut dyn Disk,
+    end: u64,
     at: u64,
     bytes: Vec<u8>,
 }
@@ -40,9 +41,11 @@ pub(crate) struct Ahead<'a> {
 impl<'a> Ahead<'a> {
     const BYTES: u64 = 1 << 20;
 
-    pub fn new(disk: &'a mut dyn Disk) -> Self {
+    /// Reads nothing from `end` on.
+    pub fn new(disk: &'a mut dyn Disk, end: u64) -> Self {
         Ahead {
             disk,
+            end,
             at: 0,
             bytes: Vec::new(),
         }
@@ -52,9 +55,8 @@ impl<'a> Ahead<'a> {
     pub fn block(&mut self, offset: u64) -> Result<&[u8], IoFault> {
         let held = self.at..self.at + self.bytes.len() as u64;
         if !held.contains(&offset) {
-            let size = self.disk.size() / layout::BLOCK * layout::BLOCK;
             let most = Self::BYTES
-                .min(size.saturating_sub(offset))
+                .min(self.end.saturating_sub(offset))
                 .max(layout::BLOCK);
             self.at = offset;
             self.bytes.resize(most as usize, 0);

@@ -88,7 +88,7 @@ impl Metadata {
         wrong: Wrong<'_>,
     ) -> Result<Self, OpenError> {
         let geometry = &superblock.geometry;
-        let mut ahead = Ahead::new(disk);
+        let mut block = vec![0; BLOCK];
         let mut metadata = Metadata {
             objects: Vec::with_capacity(geometry.slots.into()),
             headers: Vec::with_capacity(geometry.units as usize),
@@ -99,16 +99,16 @@ impl Metadata {
             let addr = MetaAddr::Object(slot);
             let mut object = None;
             if !starts.contains_key(&addr) {
-                let block = ahead
-                    .block(geometry.meta_offset(addr))
+                disk.read(geometry.meta_offset(addr), &mut block)
                     .map_err(OpenError::Io)?;
-                match ObjectRecord::decode(block, superblock.disk, slot) {
+                match ObjectRecord::decode(&block, superblock.disk, slot) {
                     Ok(found) => object = found,
                     Err(error) => wrong(Some(addr), OpenError::Damaged { addr, error })?,
                 }
             }
             metadata.objects.push(object);
         }
+        let mut ahead = Ahead::new(disk, geometry.meta_offset(MetaAddr::Page(0)));
         for unit in 0..geometry.units {
             let addr = MetaAddr::Header(unit);
             let mut header = Header::free(geometry.unit_segments);
