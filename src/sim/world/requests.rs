@@ -215,7 +215,7 @@ impl<S: System> World<S> {
                     disk_failed: volume.broken
                         || self
                             .operator
-                        .depends(id, |uid| self.operator.is_among(uid, &self.failed)),
+                            .depends(id, |uid| self.operator.is_among(uid, &self.failed)),
                     refused: volume.refused_at >= request.at,
                 };
                 errors_have_causes::check(error, causes, &what)
