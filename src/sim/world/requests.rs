@@ -206,7 +206,8 @@ impl<S: System> World<S> {
                     Action::Read(..) => m.drop_read(request.issued),
                     Action::Flush(_) => {}
                     _ => {
-                        let nothing = error == IoError::NoSpace && !request.in_part;
+                        let in_part = request.in_part || self.operator.is_cut(id);
+                        let nothing = error == IoError::NoSpace && !in_part;
                         m.fail_write(range, request.issued, nothing);
                     }
                 }
