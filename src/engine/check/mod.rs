@@ -5,8 +5,8 @@
 //! logic, and at the end holds the store that opening would make against its own counts.
 //!
 //! # What cannot be seen
-//! - A journal whose last group is damaged looks like one whose last write was torn by a power cut:
-//!   both count as never written. It is a note ([`Problem::TornTail`]), not an error.
+//! - A journal whose last group is damaged looks like one whose last write was torn by a power
+//!   cut: both count as never written. It is a note ([`Problem::TornTail`]), not an error.
 //! - Data blocks carry no checksum: their content is not judged.
 //! - A unit that is granted to two objects: its one header can name only one, so what is seen is
 //!   an object that does not have what its layout says, which only the layout's owner knows.
