@@ -29,6 +29,12 @@ enum Command {
     Inspect(commands::inspect::Args),
     Verify(commands::verify::Args),
     Plan(commands::plan::Args),
+    Keeper(commands::node::KeeperArgs),
+    Dataplane(commands::node::DataplaneArgs),
+    #[command(hide = true)]
+    Serve(commands::node::ServeArgs),
+    #[command(hide = true)]
+    LoopDevice(commands::node::LoopArgs),
 }
 
 fn main() -> ExitCode {
@@ -41,12 +47,16 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = std::io::stdout();
     let result = match cli.command {
         Command::Format(args) => args.run(&mut out),
         Command::Inspect(args) => args.run(&mut out),
         Command::Verify(args) => args.run(&mut out),
         Command::Plan(args) => args.run(&mut out),
+        Command::Keeper(args) => args.run(),
+        Command::Dataplane(args) => args.run(),
+        Command::Serve(args) => args.run(),
+        Command::LoopDevice(args) => args.run(),
     };
     let result = result.and_then(|code| {
         out.flush()?;

@@ -3,5 +3,6 @@
 
 pub mod format;
 pub mod inspect;
+pub mod node;
 pub mod plan;
 pub mod verify;

@@ -177,6 +177,13 @@ impl Operator {
         touches
     }
 
+    /// Whether a request may be cut in parts that have nothing to do with one another: one may have
+    /// been done when another finds no space.
+    pub fn is_cut(&self, volume: u16) -> bool {
+        let cut = |o: &Object| matches!(o.kind, Kind::Stripe { .. } | Kind::Concat { .. });
+        self.layouts.get(&volume).is_some_and(|l| cut(&l.root))
+    }
+
     /// Whether the volume cannot do without such disks: no other copy has the same content.
     pub fn depends(&self, volume: u16, on: impl Fn(DiskUid) -> bool + Copy) -> bool {
         fn of(object: &Object, on: impl Fn(DiskUid) -> bool + Copy) -> bool {
