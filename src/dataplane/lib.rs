@@ -13,6 +13,7 @@
 //!
 //! Linux only.
 
+pub mod attached;
 pub mod disk;
 pub mod front;
 pub mod fuse;
@@ -22,5 +23,7 @@ pub mod machine;
 pub mod parent;
 pub mod ring;
 pub mod run;
+pub mod server;
+pub mod socket;
 mod sys;
 pub mod volatile_log;

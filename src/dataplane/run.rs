@@ -7,7 +7,8 @@
 //! 4. have the kernel send again what the predecessor had read;
 //! 5. serve.
 
-use crate::disk::Patience;
+use crate::attached::AttachedError;
+use crate::disk::{ClaimError, Patience};
 use crate::front::FuseFront;
 use crate::keeper::{ClientError, Keeper, Kind};
 use crate::machine::Machine;
@@ -20,7 +21,7 @@ use engine::io::VolumeId;
 use layout::{DiskUid, VolumeUid};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes of metadata that a disk's volatile log holds at most.
 pub const LOG_CAPACITY: usize = 8 << 20;
@@ -28,7 +29,7 @@ pub const LOG_CAPACITY: usize = 8 << 20;
 const SIGNALS: u32 = 0;
 const PARENT: u32 = 1;
 /// The first name for descriptors that others watch.
-const OTHERS: u32 = 2;
+pub(crate) const OTHERS: u32 = 2;
 
 /// Why the I/O process did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,12 @@ pub enum RunError {
     /// The ring, its memory, or the signals.
     #[error("the event loop: {0}")]
     Loop(#[from] io::Error),
+    /// A disk is in use.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// What is attached.
+    #[error(transparent)]
+    Attached(#[from] AttachedError),
     /// The kernel cannot send requests again: what the predecessor had read is lost to the
     /// application.
     #[error("volume {volume}: requests of the predecessor cannot be had again: {cause}")]
@@ -60,6 +67,7 @@ pub enum RunError {
 pub struct Process {
     parent: Option<Supervised>,
     keeper: Keeper,
+    keeper_path: PathBuf,
     signals: OwnedFd,
     takeover: bool,
 }
@@ -72,7 +80,8 @@ impl Process {
     pub fn start(keeper: &Path, supervised: bool) -> Result<Self, RunError> {
         let signals = process::signals(&[libc::SIGTERM, libc::SIGINT])?;
         let parent = supervised.then(Supervised::from_stdin).transpose()?;
-        let keeper = Keeper::connect(keeper)?;
+        let keeper_path = keeper.to_owned();
+        let keeper = Keeper::connect(&keeper_path)?;
         if let Err(e) = process::set_io_flusher() {
             eprintln!("dataplane: not marked as an I/O flusher: {e}");
         }
@@ -81,6 +90,7 @@ impl Process {
         Ok(Process {
             parent,
             keeper,
+            keeper_path,
             signals,
             takeover,
         })
@@ -125,6 +135,28 @@ impl Process {
     /// The keeper.
     pub fn keeper(&self) -> &Keeper {
         &self.keeper
+    }
+
+    /// Where the keeper listens.
+    pub fn keeper_path(&self) -> &Path {
+        &self.keeper_path
+    }
+
+    /// Has the parent start a successor, for which we make way when it is ready. Without a parent, whoever
+    /// started us starts the next one.
+    pub(crate) fn ask_for_successor<M: Machine>(&self, ring: &mut Loop<M>) {
+        match &self.parent {
+            Some(parent) => parent.ask_for_successor(),
+            None => ring.stop(),
+        }
+    }
+
+    /// Ends, and the parent with us.
+    pub(crate) fn end_for_good<M: Machine>(&self, ring: &mut Loop<M>) {
+        if let Some(parent) = &self.parent {
+            parent.end();
+        }
+        ring.stop();
     }
 
     /// How to claim disks: patiently where a predecessor is going or gone.
@@ -192,18 +224,18 @@ impl Process {
         loop {
             match ring.turn(None)? {
                 Wake::Drained => return Ok(()),
-                Wake::Readable(SIGNALS) => {
+                Wake::Ready(SIGNALS) => {
                     while process::next_signal(self.signals.as_fd()).is_some() {
                         ring.stop();
                     }
                     ring.watch(&self.signals, SIGNALS);
                 }
-                Wake::Readable(PARENT) => match self.parent.as_ref().filter(|p| p.answer()) {
+                Wake::Ready(PARENT) => match self.parent.as_ref().filter(|p| p.answer()) {
                     Some(parent) => ring.watch(parent, PARENT),
                     // Whoever starts the next parent starts another of us: make way.
                     None => ring.stop(),
                 },
-                Wake::Readable(name) => other(ring, Wake::Readable(name - OTHERS))?,
+                Wake::Ready(name) => other(ring, Wake::Ready(name - OTHERS))?,
                 Wake::Io => other(ring, Wake::Io)?,
             }
         }

@@ -34,11 +34,19 @@ pub enum Kind {
     Log = 3,
     /// The memory of the request slots, so that a successor need not fill it with zeros first.
     Slots = 4,
+    /// What is attached: see [`crate::attached`].
+    Attached = 5,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        let all = [Kind::Fuse, Kind::Loop, Kind::Log, Kind::Slots];
+        let all = [
+            Kind::Fuse,
+            Kind::Loop,
+            Kind::Log,
+            Kind::Slots,
+            Kind::Attached,
+        ];
         all.into_iter().find(|k| *k as u8 == byte)
     }
 }

@@ -22,17 +22,16 @@ pub(super) enum Word {
     Prepared = b'p',
     /// From the child: it serves.
     Serving = b'r',
+    /// From the child: it was asked for an upgrade.
+    Upgrade = b'u',
+    /// From the child: it was asked to end for good.
+    End = b'e',
 }
 
 impl Word {
     fn from_byte(byte: u8) -> Option<Self> {
-        let all = [
-            Word::Start,
-            Word::TakeOver,
-            Word::Alive,
-            Word::Prepared,
-            Word::Serving,
-        ];
+        use Word::{Alive, End, Prepared, Serving, Start, TakeOver, Upgrade};
+        let all = [Start, TakeOver, Alive, Prepared, Serving, Upgrade, End];
         all.into_iter().find(|w| *w as u8 == byte)
     }
 }
@@ -97,6 +96,16 @@ impl Supervised {
     /// Requests are served from now on, and the parent may ask whether we are alive.
     pub fn serving(&self) {
         self.tell(Word::Serving);
+    }
+
+    /// Asks for a successor.
+    pub fn ask_for_successor(&self) {
+        self.tell(Word::Upgrade);
+    }
+
+    /// Says that the end that follows is meant.
+    pub fn end(&self) {
+        self.tell(Word::End);
     }
 
     /// Answers the parent, who said something; whether it is still there.

@@ -156,8 +156,8 @@ impl Kid {
         let _ = process::kill(self.child.id(), signal);
     }
 
-    /// Takes one word that waits.
-    fn listen(&mut self) {
+    /// Takes one word that waits; what it wants of the parent, if it wants something.
+    fn listen(&mut self) -> Option<Word> {
         match line::hear(self.socket.as_fd()) {
             Ok(Some(Word::Prepared)) if self.stage == Stage::Starting => {
                 self.enter(Stage::Recovering);
@@ -167,9 +167,11 @@ impl Kid {
                 self.enter(Stage::Serving);
             }
             Ok(Some(Word::Alive)) if self.stage == Stage::Serving => self.heard = Instant::now(),
+            Ok(Some(word @ (Word::Upgrade | Word::End))) => return Some(word),
             // The end of the socket is followed by the end of the child, or by its limit.
             _ => {}
         }
+        None
     }
 }
 
@@ -261,9 +263,12 @@ impl Parent<'_> {
         // poll counts milliseconds: rounded up, or it would spin through the last one.
         let limit = limit + Duration::from_millis(1);
         let ready = seqpacket::wait_readable(&all, Some(limit)).map_err(ParentError::Wait)?;
-        for (kid, ready) in self.kids().zip(&ready[1..]) {
-            if *ready {
-                kid.listen();
+        let kids = self.kids().zip(&ready[1..]).filter(|(_, ready)| **ready);
+        let wishes: Vec<Word> = kids.filter_map(|(kid, _)| kid.listen()).collect();
+        for wish in wishes {
+            match wish {
+                Word::Upgrade => self.upgrade(),
+                _ => self.stopping = true,
             }
         }
         if self

@@ -64,8 +64,8 @@ impl Default for Size {
 pub enum Wake {
     /// Nothing in particular.
     Io,
-    /// This descriptor can be read; watch it again to hear more.
-    Readable(u32),
+    /// This descriptor is ready; watch it again to hear more.
+    Ready(u32),
     /// Everything that was read is answered, after [`Loop::stop`].
     Drained,
 }
@@ -199,9 +199,14 @@ impl<M: Machine> Loop<M> {
         true
     }
 
-    /// Tells, once, when this descriptor can be read: as [`Wake::Readable`] with this name.
+    /// Tells, once, when this descriptor can be read: as [`Wake::Ready`] with this name.
     pub fn watch(&mut self, fd: &impl std::os::fd::AsFd, name: u32) {
         self.queue.poll(fd.as_fd(), Token::Watch(name));
+    }
+
+    /// Tells, once, when this descriptor can take more bytes: as [`Wake::Ready`] with this name.
+    pub fn watch_writable(&mut self, fd: &impl std::os::fd::AsFd, name: u32) {
+        self.queue.poll_writable(fd.as_fd(), Token::Watch(name));
     }
 
     /// What the machine told by itself, oldest first.
@@ -274,7 +279,7 @@ impl<M: Machine> Loop<M> {
 
     fn completed(&mut self, cqe: Cqe) {
         match cqe.token {
-            Token::Watch(name) => self.wakes.push_back(Wake::Readable(name)),
+            Token::Watch(name) => self.wakes.push_back(Wake::Ready(name)),
             Token::Front(volume) => self.front_event(volume, cqe),
             Token::Io(index) => {
                 if let Some(ended) = self.ios.completed(index, cqe.result, &mut self.queue) {

@@ -170,6 +170,12 @@ impl Queue {
         self.push(poll.user_data(token.pack()));
     }
 
+    /// Tells once when a descriptor can take more bytes.
+    pub(crate) fn poll_writable(&mut self, fd: BorrowedFd<'_>, token: Token) {
+        let poll = opcode::PollAdd::new(types::Fd(fd.as_raw_fd()), libc::POLLOUT as u32).build();
+        self.push(poll.user_data(token.pack()));
+    }
+
     /// Submits everything, waits for something to end (at most `limit`), appends what ended to
     /// `out`. Where nobody waits for the end of a reply (`past_replies`), the wait is for something
     /// else: replies end inside the submission.

@@ -63,6 +63,18 @@ pub fn next_signal(fd: BorrowedFd<'_>) -> Option<libc::c_int> {
     }
 }
 
+/// A descriptor that can be read when the process, a child of ours, has ended.
+///
+/// # Errors
+/// As of pidfd_open(2).
+pub fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: no pointers; the descriptor is new, close-on-exec, and nobody else's.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, pid as libc::pid_t, 0);
+        Ok(OwnedFd::from_raw_fd(check(fd as libc::c_int)?))
+    }
+}
+
 /// Sends a signal to a process.
 ///
 /// # Errors
