@@ -11,6 +11,7 @@
 //!   extents granted to them, and makes metadata durable.
 //! - `map` is the mapping table, `format` the bytes on disk.
 
+pub mod check;
 pub mod disk;
 pub mod format;
 pub mod io;

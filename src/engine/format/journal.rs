@@ -103,6 +103,18 @@ impl Frame {
         })
     }
 
+    /// Whether a ring block looks like the start of this group, damaged or torn: three of its four
+    /// marks are right. What is left of an older group at the same place has two.
+    pub fn resembles(block: &[u8], disk: DiskUid, counter: u64, first_record: u64) -> bool {
+        let marks = [
+            u32_at(block, 0) == MAGIC,
+            array_at(block, 8) == disk.0,
+            u64_at(block, 32) == counter,
+            u64_at(block, 40) == first_record,
+        ];
+        marks.iter().filter(|m| **m).count() >= 3
+    }
+
     /// Blocks that the group takes in the ring.
     pub fn blocks(&self) -> u64 {
         (FRAME as u64 + u64::from(self.bytes)).div_ceil(BLOCK as u64)

@@ -18,14 +18,14 @@ mod alloc;
 mod chunk;
 mod commit;
 mod create;
-mod find;
+pub(crate) mod find;
 mod grant;
 mod leaves;
 mod log;
 mod object;
 mod open;
 mod pages;
-mod replay;
+pub(crate) mod replay;
 mod write;
 
 pub use create::{Format, FormatError, format};
@@ -261,4 +261,4 @@ impl Store {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,7 +2,7 @@
 
 use super::alloc::Unit;
 use super::commit::{Checkpoint, Commit};
-use super::find;
+use super::find::{Found, Ring, give_up};
 use super::log::Log;
 use super::object::Object;
 use super::pages::Pages;
@@ -17,6 +17,7 @@ use crate::format::superblock::{PLACES, Superblock, SuperblockError};
 use crate::format::{BLOCK, BlockError, MetaAddr};
 use crate::io::{DiskIndex, IoFault};
 use crate::map::Entry;
+use crate::planted::Planted;
 use layout::DiskUid;
 use slab::Slab;
 use std::collections::{BTreeSet, VecDeque};
@@ -142,8 +143,7 @@ impl Store {
                 expected,
             });
         }
-        let found = find::find(disk, &superblock, volatile, config.planted)?;
-        let metadata = Metadata::rebuild(disk, &superblock, &found.records, config.planted)?;
+        let (found, metadata) = recover(disk, &superblock, volatile, config.planted)?;
         let mut store = Store::build(&superblock, metadata, &found, config)?;
         store.settle(disk, &found)?;
         Ok(store)
@@ -151,7 +151,7 @@ impl Store {
 
     /// Makes durable and puts in place all that was found, so that the journal is empty. Cut off
     /// anywhere, it is done again by whoever opens the disk next, without needing more of the ring.
-    fn settle(&mut self, disk: &mut dyn Disk, found: &find::Found) -> Result<(), OpenError> {
+    fn settle(&mut self, disk: &mut dyn Disk, found: &Found) -> Result<(), OpenError> {
         // What a dead process wrote without a flush may still be lost with the power: nothing is
         // built on it before it is durable.
         disk.flush().map_err(OpenError::Io)?;
@@ -242,15 +242,18 @@ impl Store {
     pub fn inspect(disk: &mut dyn Disk, volatile: &[u8]) -> Result<Store, OpenError> {
         let superblock = read_superblock(disk)?;
         let config = Config::default();
-        let found = find::find(disk, &superblock, volatile, config.planted)?;
-        let metadata = Metadata::rebuild(disk, &superblock, &found.records, config.planted)?;
+        let (found, metadata) = recover(disk, &superblock, volatile, config.planted)?;
         Store::build(&superblock, metadata, &found, config)
     }
 
-    fn build(
+    /// The store that the metadata makes.
+    ///
+    /// # Errors
+    /// Blocks that contradict one another.
+    pub(crate) fn build(
         superblock: &Superblock,
         metadata: Metadata,
-        found: &find::Found,
+        found: &Found,
         config: Config,
     ) -> Result<Store, OpenError> {
         let mut superblock = superblock.clone();
@@ -299,6 +302,21 @@ impl Store {
     pub fn superblock(&self) -> &Superblock {
         &self.superblock
     }
+}
+
+/// What the journal and the volatile log hold, and the metadata that they make of the blocks in
+/// place.
+fn recover(
+    disk: &mut dyn Disk,
+    superblock: &Superblock,
+    volatile: &[u8],
+    planted: Planted,
+) -> Result<(Found, Metadata), OpenError> {
+    let ring = Ring::read(disk, superblock)?;
+    let found = ring.find(volatile, planted, &mut give_up)?;
+    let records = &found.records;
+    let metadata = Metadata::rebuild(disk, superblock, records, planted, &mut give_up)?;
+    Ok((found, metadata))
 }
 
 /// Makes the objects with their tables, and the units, from the metadata.

@@ -5,6 +5,7 @@
 //! rebuilt on its own: its last image, or its place where there is none, then the records after it.
 //! Only blocks that have an image may be damaged in place: they were being written when power went.
 
+use super::find::Wrong;
 use super::open::OpenError;
 use crate::disk::Disk;
 use crate::format::header::{Descriptor, Header};
@@ -29,15 +30,17 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// Rebuilds the metadata.
+    /// Rebuilds the metadata. Where `wrong` lets it go on, what cannot be believed counts as free.
     ///
     /// # Errors
-    /// A block that cannot be believed and has no image, or records that contradict the blocks.
+    /// What `wrong` does not let pass: a block that cannot be believed and has no image, records
+    /// that contradict the blocks.
     pub fn rebuild(
         disk: &mut dyn Disk,
         superblock: &Superblock,
         records: &[Record],
         planted: Planted,
+        wrong: Wrong<'_>,
     ) -> Result<Self, OpenError> {
         let mut starts: BTreeMap<MetaAddr, usize> = BTreeMap::new();
         for (i, record) in records.iter().enumerate() {
@@ -51,7 +54,7 @@ impl Metadata {
                 _ => {}
             }
         }
-        let mut metadata = Self::in_place(disk, superblock, &starts)?;
+        let mut metadata = Self::in_place(disk, superblock, &starts, wrong)?;
         let mut pages: BTreeMap<u32, Vec<&Record>> = BTreeMap::new();
         let twice = planted.has(Bug::JournalReplayedTwice);
         for (i, record) in records
@@ -65,11 +68,17 @@ impl Metadata {
             }
             match addr {
                 Some(MetaAddr::Page(segment)) => pages.entry(segment).or_default().push(record),
-                _ => metadata.apply(superblock, record)?,
+                _ => {
+                    if let Err(error) = metadata.apply(superblock, record) {
+                        wrong(addr, error)?;
+                    }
+                }
             }
         }
         for (segment, records) in pages {
-            metadata.rebuild_page(disk, superblock, segment, &records)?;
+            if let Err(error) = metadata.rebuild_page(disk, superblock, segment, &records) {
+                wrong(Some(MetaAddr::Page(segment)), error)?;
+            }
         }
         Ok(metadata)
     }
@@ -79,14 +88,10 @@ impl Metadata {
         disk: &mut dyn Disk,
         superblock: &Superblock,
         starts: &BTreeMap<MetaAddr, usize>,
+        wrong: Wrong<'_>,
     ) -> Result<Self, OpenError> {
         let geometry = &superblock.geometry;
         let mut block = vec![0; BLOCK];
-        let mut read = |disk: &mut dyn Disk, addr| {
-            disk.read(geometry.meta_offset(addr), &mut block)
-                .map_err(OpenError::Io)?;
-            Ok::<_, OpenError>(block.clone())
-        };
         let mut metadata = Metadata {
             objects: Vec::with_capacity(geometry.slots.into()),
             headers: Vec::with_capacity(geometry.units as usize),
@@ -95,23 +100,28 @@ impl Metadata {
         };
         for slot in 0..geometry.slots {
             let addr = MetaAddr::Object(slot);
-            let object = if starts.contains_key(&addr) {
-                None
-            } else {
-                let block = read(disk, addr)?;
-                ObjectRecord::decode(&block, superblock.disk, slot).map_err(damaged(addr))?
-            };
+            let mut object = None;
+            if !starts.contains_key(&addr) {
+                disk.read(geometry.meta_offset(addr), &mut block)
+                    .map_err(OpenError::Io)?;
+                match ObjectRecord::decode(&block, superblock.disk, slot) {
+                    Ok(found) => object = found,
+                    Err(error) => wrong(Some(addr), OpenError::Damaged { addr, error })?,
+                }
+            }
             metadata.objects.push(object);
         }
         for unit in 0..geometry.units {
             let addr = MetaAddr::Header(unit);
-            let header = if starts.contains_key(&addr) {
-                Header::free(geometry.unit_segments)
-            } else {
-                let block = read(disk, addr)?;
-                Header::decode(&block, superblock.disk, unit, geometry.unit_segments)
-                    .map_err(damaged(addr))?
-            };
+            let mut header = Header::free(geometry.unit_segments);
+            if !starts.contains_key(&addr) {
+                disk.read(geometry.meta_offset(addr), &mut block)
+                    .map_err(OpenError::Io)?;
+                match Header::decode(&block, superblock.disk, unit, geometry.unit_segments) {
+                    Ok(found) => header = found,
+                    Err(error) => wrong(Some(addr), OpenError::Damaged { addr, error })?,
+                }
+            }
             metadata.headers.push(header);
         }
         Ok(metadata)
