@@ -14,17 +14,16 @@ use crate::keeper::{ClientError, Keeper, Kind};
 use crate::machine::Machine;
 use crate::parent::{ParentError, Supervised};
 use crate::ring::{Loop, Size, Wake};
+use crate::server::{self, Server};
 use crate::sys::memory::{SharedMap, memfd};
 use crate::sys::process;
 use crate::volatile_log::{LogError, VolatileLog};
 use engine::io::VolumeId;
+use engine::node::Engine;
 use layout::{DiskUid, VolumeUid};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-
-/// Bytes of metadata that a disk's volatile log holds at most.
-pub const LOG_CAPACITY: usize = 8 << 20;
 
 const SIGNALS: u32 = 0;
 const PARENT: u32 = 1;
@@ -170,14 +169,15 @@ impl Process {
 
     /// The volatile log of a disk that is claimed: the predecessor's, or a new one that the keeper
     /// holds from now on.
+    /// `capacity` in bytes.
     ///
     /// # Errors
     /// Where it is damaged, or memory or the keeper fail.
-    pub fn log(&self, disk: DiskUid) -> Result<VolatileLog, RunError> {
+    pub fn log(&self, disk: DiskUid, capacity: usize) -> Result<VolatileLog, RunError> {
         if let Some(held) = self.keeper.get(Kind::Log, disk.0)? {
             return Ok(VolatileLog::open(held.fd.as_fd())?);
         }
-        let (log, fd) = VolatileLog::create(LOG_CAPACITY)?;
+        let (log, fd) = VolatileLog::create(capacity)?;
         self.keeper
             .hold(Kind::Log, disk.0, Vec::new(), fd.as_fd())?;
         Ok(log)
@@ -240,4 +240,32 @@ impl Process {
             }
         }
     }
+}
+
+/// How to run the I/O process.
+#[derive(Clone, Debug)]
+pub struct Args {
+    /// The keeper's socket.
+    pub keeper: PathBuf,
+    /// Whether a parent is at standard input.
+    pub supervised: bool,
+    /// Requests under way at once.
+    pub size: Size,
+    /// The control socket and what it needs.
+    pub server: server::Config,
+}
+
+/// Runs the I/O process until it is told to stop.
+///
+/// # Errors
+/// Where it cannot start, for example because another process has a disk, or the ring fails.
+pub fn main(args: Args) -> Result<(), RunError> {
+    let process = Process::start(&args.keeper, args.supervised)?;
+    let engine = Engine::new(engine::node::Config::default());
+    let mut ring = process.prepare(engine, args.size)?;
+    let mut server = Server::start(&process, args.server, &mut ring)?;
+    process.serve(&mut ring, |ring, wake| {
+        server.wake(&wake, ring);
+        Ok(())
+    })
 }

@@ -147,6 +147,11 @@ impl<M: Machine> Loop<M> {
         self.disks[at] = Some(Port { file, log });
     }
 
+    /// Whether a disk has I/O under way.
+    pub fn is_busy(&self, disk: DiskIndex) -> bool {
+        self.ios.any_on(disk)
+    }
+
     /// Takes a disk away. The machine must have no I/O on it under way.
     pub fn remove_disk(&mut self, disk: DiskIndex) -> Option<(DiskFile, VolatileLog)> {
         assert!(!self.ios.any_on(disk), "disk {} has I/O under way", disk.0);

@@ -4,12 +4,13 @@
 //! before a request is answered. A request that is cut short by this process's death is not
 //! answered; whoever asked asks again, and repeating does no harm.
 
+mod adapter;
 mod disks;
 mod helper;
 mod node;
 mod volumes;
 
-pub use node::{Node, Outcome};
+pub use node::{Identity, Node, Outcome};
 
 use crate::attached::{Attached, AttachedError, AttachedStore};
 use crate::disk::PowerCut;
@@ -46,14 +47,12 @@ pub struct Config {
 enum Pending {
     /// Tell who asked.
     Reply(Asker),
-    /// The term is durable: carry out the request.
-    Term(Term, Asked),
+    /// The term is durable where it could be: carry out the request. So many answers are to come.
+    Term(Term, Box<Asked>, usize),
     /// Forget the disk.
     CloseDisk(Asker, DiskUid),
     /// Let go of the volume's file.
     Detach(Asker, VolumeUid),
-    /// Show the new size and write down the new layout.
-    Relayout(Asker, Box<layout::Layout>),
 }
 
 struct ServedVolume {
@@ -126,7 +125,7 @@ impl<'a> Server<'a> {
         }
         while let Some((id, result)) = ring.next_answer() {
             if let Some(pending) = self.pending.remove(&id) {
-                self.answered(pending, result.map_err(Failure::from), ring);
+                self.answered(id, pending, result.map_err(Failure::from), ring);
             }
         }
         self.remove_stopped(ring);
@@ -145,8 +144,15 @@ impl<'a> Server<'a> {
             Err(stale) => self.fail(asked.by, stale.into(), ring),
             Ok(Checked::Higher(term)) => {
                 let id = self.new_command();
-                let outcome = ring.with_machine(|n, now, out| n.note_term(now, id, term, out));
-                self.follow(outcome, id, Pending::Term(term, asked), ring);
+                let disks = ring.with_machine(|n, now, out| n.note_term(now, id, term, out));
+                match disks {
+                    // Without disks there is nothing yet that an older leader could harm.
+                    0 => self.raise_and_admit(term, asked, ring),
+                    _ => drop(
+                        self.pending
+                            .insert(id, Pending::Term(term, Box::new(asked), disks)),
+                    ),
+                }
             }
         }
     }
@@ -162,7 +168,7 @@ impl<'a> Server<'a> {
                 self.relayout(by, layout, ring);
             }
             Request::Status => {
-                let status = Box::new(self.status(ring.machine().status()));
+                let status = Box::new(self.status(ring.machine()));
                 self.succeed(by, Response::Status(status), ring);
             }
             Request::Subscribe => {
@@ -187,58 +193,47 @@ impl<'a> Server<'a> {
             }
             request => {
                 let id = self.new_command();
-                let outcome = ring.with_machine(|n, now, out| n.carry_out(now, id, &request, out));
-                self.follow(outcome, id, Pending::Reply(by), ring);
+                let volume = named_volume(&request).and_then(|v| self.volumes.get(&v));
+                let volume = volume.map(|v| v.id);
+                let outcome =
+                    ring.with_machine(|n, now, out| n.carry_out(now, id, &request, volume, out));
+                match outcome {
+                    Outcome::Now(result) => self.socket.reply(by, result.into(), ring),
+                    Outcome::Later => drop(self.pending.insert(id, Pending::Reply(by))),
+                }
             }
-        }
-    }
-
-    /// Goes on at once, or when the machine answers.
-    fn follow<N: Node>(
-        &mut self,
-        outcome: Outcome,
-        id: CommandId,
-        pending: Pending,
-        ring: &mut Loop<N>,
-    ) {
-        match (outcome, pending) {
-            (Outcome::Later, pending) => {
-                self.pending.insert(id, pending);
-            }
-            (Outcome::Now(result), Pending::Reply(by)) => {
-                self.socket.reply(by, result.into(), ring);
-            }
-            (Outcome::Now(result), pending) => self.answered(pending, result.map(drop), ring),
         }
     }
 
     fn answered<N: Node>(
         &mut self,
+        id: CommandId,
         pending: Pending,
         result: Result<(), Failure>,
         ring: &mut Loop<N>,
     ) {
         match (pending, result) {
-            (Pending::Reply(by), Ok(())) => self.succeed(by, Response::Done, ring),
-            (Pending::Term(term, asked), Ok(())) => {
-                // A later term may have become durable meanwhile.
-                if term > self.gate.highest() {
-                    self.gate.raise(term);
-                }
-                self.admit(asked, ring);
+            (Pending::Term(term, asked, left), _) if left > 1 => {
+                self.pending
+                    .insert(id, Pending::Term(term, asked, left - 1));
             }
+            // A disk that failed meanwhile is none that an older leader could use.
+            (Pending::Term(term, asked, _), _) => self.raise_and_admit(term, *asked, ring),
+            (Pending::Reply(by), Ok(())) => self.succeed(by, Response::Done, ring),
             (Pending::CloseDisk(by, disk), Ok(())) => self.disk_closed(by, disk, ring),
-            (Pending::Detach(by, volume), Ok(())) => self.detached(by, volume, ring),
-            (Pending::Relayout(by, layout), Ok(())) => self.relaid(by, *layout, ring),
-            (
-                Pending::Reply(by)
-                | Pending::Term(_, Asked { by, .. })
-                | Pending::CloseDisk(by, _)
-                | Pending::Detach(by, _)
-                | Pending::Relayout(by, _),
-                Err(failure),
-            ) => self.fail(by, failure, ring),
+            (Pending::Detach(by, volume), _) => self.detached(by, volume, ring),
+            (Pending::Reply(by) | Pending::CloseDisk(by, _), Err(failure)) => {
+                self.fail(by, failure, ring);
+            }
         }
+    }
+
+    fn raise_and_admit<N: Node>(&mut self, term: Term, asked: Asked, ring: &mut Loop<N>) {
+        // A later term may have become durable meanwhile.
+        if term > self.gate.highest() {
+            self.gate.raise(term);
+        }
+        self.admit(asked, ring);
     }
 
     /// Writes down what is attached.
@@ -259,8 +254,11 @@ impl<'a> Server<'a> {
         self.socket.reply(by, Reply::Failed(failure), ring);
     }
 
-    /// Adds what only the shell knows.
-    fn status(&self, mut status: Status) -> Status {
+    /// What the engine knows, and what only the shell knows.
+    fn status<N: Node>(&self, node: &N) -> Status {
+        let layouts = self.attached.volumes.iter().map(|v| v.layout.clone());
+        let mut volumes = layouts.filter_map(|l| Some((self.volumes.get(&l.volume)?.id, l)));
+        let mut status = node.status(&mut volumes);
         status.highest = self.gate.highest();
         status.pid = std::process::id();
         for disk in &mut status.disks {
@@ -276,5 +274,16 @@ impl<'a> Server<'a> {
             volume.device = device.map(|d| d.display().to_string());
         }
         status
+    }
+}
+
+/// The volume that a request names, of those that the engine carries out.
+fn named_volume(request: &Request) -> Option<VolumeUid> {
+    match request {
+        Request::CutEpoch { volume }
+        | Request::ReleaseEpoch { volume, .. }
+        | Request::Map { volume, .. }
+        | Request::AnswerFault { volume, .. } => Some(*volume),
+        _ => None,
     }
 }

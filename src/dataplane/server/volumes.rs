@@ -27,7 +27,13 @@ impl Server<'_> {
             let attached = ring.with_machine(|n, now, out| n.attach(now, id, &volume.layout, out));
             let size = volume.layout.size.0;
             let front = match attached {
-                Ok(()) => self.process.take_front(id, uid, size)?,
+                Ok(()) => match self.process.take_front(id, uid, size) {
+                    Err(e @ RunError::Resend { .. }) => {
+                        eprintln!("dataplane: {e}");
+                        None
+                    }
+                    front => front?,
+                },
                 Err(e) => {
                     eprintln!("dataplane: volume {uid}: {e}");
                     None
@@ -108,7 +114,9 @@ impl Server<'_> {
         let held = match mounted {
             Ok(Some(held)) => held,
             failed => {
-                self.forget_in_machine(uid, ring);
+                // Nothing was written: nobody waits for the answer.
+                let command = self.new_command();
+                ring.with_machine(|n, now, out| n.detach(now, command, id, out));
                 return Err(failed
                     .err()
                     .unwrap_or_else(|| refused(&"the mount is gone")));
@@ -122,13 +130,6 @@ impl Server<'_> {
         };
         self.attached.volumes.push(attached);
         self.save()
-    }
-
-    /// Undoes an attach that nobody has used.
-    fn forget_in_machine<N: Node>(&mut self, uid: VolumeUid, ring: &mut Loop<N>) {
-        let id = self.new_command();
-        // Nothing was written: whatever comes of it, there is nobody to tell.
-        let _ = ring.with_machine(|n, now, out| n.detach(now, id, uid, out));
     }
 
     pub(super) fn detach<N: Node>(&mut self, by: Asker, uid: VolumeUid, ring: &mut Loop<N>) {
@@ -163,10 +164,10 @@ impl Server<'_> {
     /// Front ends that came to rest: the connection is let go, then the machine's side.
     pub(super) fn remove_stopped<N: Node>(&mut self, ring: &mut Loop<N>) {
         for (by, uid) in std::mem::take(&mut self.stopping) {
-            let Some(served) = self.volumes.get(&uid) else {
+            let Some(volume) = self.volumes.get(&uid).map(|v| v.id) else {
                 continue;
             };
-            if !ring.remove_front(served.id) {
+            if !ring.remove_front(volume) {
                 self.stopping.push((by, uid));
                 continue;
             }
@@ -175,8 +176,8 @@ impl Server<'_> {
                 continue;
             }
             let id = self.new_command();
-            let outcome = ring.with_machine(|n, now, out| n.detach(now, id, uid, out));
-            self.follow(outcome, id, Pending::Detach(by, uid), ring);
+            self.pending.insert(id, Pending::Detach(by, uid));
+            ring.with_machine(|n, now, out| n.detach(now, id, volume, out));
         }
     }
 
@@ -193,32 +194,36 @@ impl Server<'_> {
     }
 
     pub(super) fn relayout<N: Node>(&mut self, by: Asker, layout: Layout, ring: &mut Loop<N>) {
-        let id = self.new_command();
-        let outcome = ring.with_machine(|n, now, out| n.relayout(now, id, &layout, out));
-        self.follow(outcome, id, Pending::Relayout(by, Box::new(layout)), ring);
-    }
-
-    pub(super) fn relaid<N: Node>(&mut self, by: Asker, layout: Layout, ring: &mut Loop<N>) {
         let (uid, size) = (layout.volume, layout.size.0);
+        let Some(id) = self.volumes.get(&uid).map(|v| v.id) else {
+            let why = format!("volume {uid} is not attached");
+            return self.fail(
+                by,
+                FailureKind::UnknownVolume { volume: uid }.because(why),
+                ring,
+            );
+        };
         let mut grown = false;
-        if let Some(volume) = self
-            .attached
-            .volumes
-            .iter_mut()
-            .find(|v| v.layout.volume == uid)
-        {
-            grown = volume.layout.size.0 != size;
-            volume.layout = layout;
-        }
-        if let Err(failure) = self.save() {
-            return self.fail(by, failure, ring);
-        }
-        match self.volumes.get(&uid) {
-            Some(served) if grown => {
-                ring.resize_front(served.id, size);
+        let result = ring.with_machine(|n, now, out| n.relayout(now, id, &layout, out));
+        let result = result.and_then(|()| {
+            if let Some(v) = self
+                .attached
+                .volumes
+                .iter_mut()
+                .find(|v| v.layout.volume == uid)
+            {
+                grown = v.layout.size.0 != size;
+                v.layout = layout;
+            }
+            self.save()
+        });
+        match result {
+            Err(failure) => self.fail(by, failure, ring),
+            Ok(()) if grown => {
+                ring.resize_front(id, size);
                 self.help(Action::Resize, Task::Resize(by, uid), uid, ring);
             }
-            _ => self.succeed(by, Response::Done, ring),
+            Ok(()) => self.succeed(by, Response::Done, ring),
         }
     }
 

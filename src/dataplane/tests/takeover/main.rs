@@ -3,8 +3,9 @@
 //!
 //! Needs root and /dev/fuse; without them it says so and fails. One test at a time; a name on the
 //! command line chooses.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::unwrap_used, clippy::panic)]
 
+mod engine_tests;
 mod machine;
 mod roles;
 mod tests;
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut failed = 0;
-    for (name, test) in tests::ALL.iter().filter(|(name, _)| name.contains(&filter)) {
+    let all = tests::ALL.iter().chain(&engine_tests::ALL);
+    for (name, test) in all.filter(|(name, _)| name.contains(&filter)) {
         let (tell, told) = std::sync::mpsc::channel();
         let watchdog = std::thread::spawn(move || {
             if told.recv_timeout(LIMIT).is_err() {

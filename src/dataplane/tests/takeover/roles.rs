@@ -1,11 +1,12 @@
 //! What this program is when a test starts it as one of the processes under test.
 
 use crate::machine::Identity;
-use dataplane::disk::DiskFile;
+use dataplane::disk::{DiskFile, PowerCut};
 use dataplane::looped;
 use dataplane::parent::{self, Limits};
 use dataplane::ring::Size;
-use dataplane::run::Process;
+use dataplane::run::{self, Process};
+use dataplane::server;
 use dataplane::{keeper, parent::REFUSED};
 use engine::disk::Disk;
 use engine::io::{DiskIndex, VolumeId};
@@ -44,6 +45,7 @@ pub fn run() -> Option<ExitCode> {
             Err(e) => Err(e.into()),
         },
         "role-plane" => return Some(plane(words)),
+        "role-serve" => return Some(serve_for_real(words)),
         _ => return None,
     };
     Some(match result {
@@ -53,6 +55,34 @@ pub fn run() -> Option<ExitCode> {
             ExitCode::FAILURE
         }
     })
+}
+
+/// The real I/O process: keeper, control socket, folder of the volumes, seed of the power cut.
+fn serve_for_real(words: &[OsString]) -> ExitCode {
+    let [keeper, control, volumes, power_cut] = words else {
+        return ExitCode::FAILURE;
+    };
+    let program = std::env::current_exe().unwrap_or_default();
+    let seed = power_cut.to_str().and_then(|s| s.parse().ok());
+    let server = server::Config {
+        control: control.into(),
+        volumes: volumes.into(),
+        helper: vec![program.into(), "role-loop".into()],
+        power_cut: seed.filter(|s| *s > 0).map(|seed| PowerCut { seed }),
+    };
+    let (keeper, size) = (keeper.into(), Size::default());
+    match run::main(run::Args {
+        keeper,
+        supervised: true,
+        size,
+        server,
+    }) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("serve: {e}");
+            ExitCode::from(REFUSED)
+        }
+    }
 }
 
 fn plane(words: &[OsString]) -> ExitCode {
@@ -82,7 +112,7 @@ fn serve(keeper: &Path, disks: &[OsString]) -> Result<(), Box<dyn std::error::Er
     for (n, path) in disks.iter().enumerate() {
         let disk = DiskIndex(n as u16);
         let file = DiskFile::open(Path::new(path), process.patience())?;
-        let log = process.log(DiskUid(uid(n)))?;
+        let log = process.log(DiskUid(uid(n)), 1 << 20)?;
         machine.recover(disk, log.len());
         fronts.push((n, file.size()));
         ring.add_disk(disk, file, log);

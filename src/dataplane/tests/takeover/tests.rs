@@ -40,7 +40,7 @@ pub const ALL: [(&str, fn()); 11] = [
 
 const SOON: Duration = Duration::from_secs(20);
 
-fn assert_clean(seen: &Seen) {
+pub fn assert_clean(seen: &Seen) {
     assert!(seen.wrong.is_empty(), "{:#?}", seen.wrong);
     assert!(
         seen.writes > 0 && seen.reads > 0 && seen.flushes > 0,
@@ -51,7 +51,7 @@ fn assert_clean(seen: &Seen) {
 
 /// The longest time without any answer between each event and the next: how long applications
 /// waited.
-fn print_pauses(what: &str, events: &[Instant], seen: &Seen) {
+pub fn print_pauses(what: &str, events: &[Instant], seen: &Seen) {
     let mut pauses: Vec<f64> = events
         .iter()
         .enumerate()

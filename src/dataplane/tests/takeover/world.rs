@@ -88,6 +88,45 @@ impl World {
         self.parent = Some(self.spawn("role-parent", &words, &[]));
     }
 
+    /// Starts a parent with the real I/O process, which loses what was not flushed when it dies if `power_cut`
+    /// is not 0.
+    pub fn start_engine(&mut self, power_cut: u64) {
+        let _ = std::fs::remove_file(self.program());
+        std::os::unix::fs::symlink(std::env::current_exe().unwrap(), self.program()).unwrap();
+        let mut words = vec![self.program().into_os_string(), "role-serve".into()];
+        words.extend([self.socket(), self.control(), self.volumes()].map(PathBuf::into_os_string));
+        words.push(power_cut.to_string().into());
+        self.parent = Some(self.spawn("role-parent", &words, &[]));
+    }
+
+    pub fn control(&self) -> PathBuf {
+        self.dir.path().join("control")
+    }
+    pub fn volumes(&self) -> PathBuf {
+        self.dir.path().join("volumes")
+    }
+
+    /// The power fails: every process is gone at once, and what the keeper held.
+    pub fn cut_power(&mut self) {
+        if let Some(pid) = self.plane_pid() {
+            signal(pid, libc::SIGKILL);
+        }
+        for child in [&mut self.parent, &mut self.keeper] {
+            if let Some(mut child) = child.take() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+        kill_everything();
+        self.keeper = Some(self.spawn("role-keeper", &[self.socket().into_os_string()], &[]));
+        until("a keeper", || Keeper::connect(&self.socket()).ok());
+    }
+
+    /// A path that is to be taken out of the mounts at the end.
+    pub fn will_mount(path: &Path) {
+        MOUNTED.lock().unwrap().push(path.to_owned());
+    }
+
     /// Starts an I/O process without a parent.
     pub fn start_alone(&self, env: &[&str]) -> Child {
         let env: Vec<&str> = env

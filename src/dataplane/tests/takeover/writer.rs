@@ -27,6 +27,20 @@ pub struct Seen {
     pub wrong: Vec<String>,
     /// When requests ended.
     pub ends: Vec<Instant>,
+    /// Every block that was written: what it may hold after a power cut.
+    pub blocks: Vec<BlockState>,
+}
+
+/// What is known of a block.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BlockState {
+    pub number: u64,
+    /// The version that was answered last.
+    pub answered: u64,
+    /// The version that a flush answered after it covers.
+    pub flushed: u64,
+    /// The last version that was begun.
+    pub begun: u64,
 }
 
 pub struct Writer {
@@ -68,11 +82,16 @@ pub fn fill(block: &mut Block, number: u64, version: u64) {
 
 impl Writer {
     pub fn start(path: &Path, threads: u64, seed: u64) -> Self {
+        Self::start_at(path, 0, threads, seed)
+    }
+
+    /// The same, on the blocks behind those of so many threads.
+    pub fn start_at(path: &Path, first: u64, threads: u64, seed: u64) -> Self {
         let (stop, done) = (
             Arc::new(AtomicBool::new(false)),
             Arc::new(AtomicU64::new(0)),
         );
-        let threads = (0..threads)
+        let threads = (first..first + threads)
             .map(|n| {
                 let (path, stop, done) = (path.to_owned(), stop.clone(), done.clone());
                 std::thread::spawn(move || run(&path, n, seed, &stop, &done))
@@ -117,6 +136,7 @@ impl Writer {
             all.flushes += seen.flushes;
             all.wrong.extend(seen.wrong);
             all.ends.extend(seen.ends);
+            all.blocks.extend(seen.blocks);
         }
         all.ends.sort();
         all
@@ -133,32 +153,34 @@ fn run(path: &Path, n: u64, seed: u64, stop: &AtomicBool, done: &AtomicU64) -> S
         }
     };
     let mut random = Random(seed ^ (n + 1) << 32);
-    let mut versions = vec![None; BLOCKS_PER_THREAD as usize];
+    let state = |at| BlockState {
+        number: n * BLOCKS_PER_THREAD + at,
+        ..BlockState::default()
+    };
+    let mut blocks: Vec<BlockState> = (0..BLOCKS_PER_THREAD).map(state).collect();
     let mut block = Box::new(Block([0; BLOCK]));
-    while !stop.load(Ordering::Relaxed) && seen.wrong.len() < 3 {
-        let at = random.next() % BLOCKS_PER_THREAD;
-        let number = n * BLOCKS_PER_THREAD + at;
+    while !stop.load(Ordering::Relaxed) && seen.wrong.is_empty() {
+        let at = &mut blocks[(random.next() % BLOCKS_PER_THREAD) as usize];
+        let number = at.number;
         let result = match random.next() % 100 {
             0..60 => {
-                let next = versions[at as usize].map_or(1, |v| v + 1);
-                fill(&mut block, number, next);
+                at.begun = at.answered + 1;
+                fill(&mut block, number, at.begun);
                 file.write_all_at(&block.0, number * BLOCK as u64)
                     .map(|()| {
-                        versions[at as usize] = Some(next);
+                        at.answered = at.begun;
                         seen.writes += 1;
                     })
             }
-            60..95 => match versions[at as usize] {
-                Some(version) => {
-                    seen.reads += 1;
-                    check(&file, &mut block, number, version)
-                }
-                None => continue,
-            },
-            _ => {
-                seen.flushes += 1;
-                file.sync_data()
+            60..95 if at.answered > 0 => {
+                seen.reads += 1;
+                check(&file, &mut block, number, at.answered)
             }
+            60..95 => continue,
+            _ => file.sync_data().map(|()| {
+                seen.flushes += 1;
+                blocks.iter_mut().for_each(|b| b.flushed = b.answered);
+            }),
         };
         if let Err(e) = result {
             seen.wrong.push(format!("thread {n}, block {number}: {e}"));
@@ -166,15 +188,37 @@ fn run(path: &Path, n: u64, seed: u64, stop: &AtomicBool, done: &AtomicU64) -> S
         seen.ends.push(Instant::now());
         done.fetch_add(1, Ordering::Relaxed);
     }
-    for (at, version) in versions.iter().enumerate() {
-        let number = n * BLOCKS_PER_THREAD + at as u64;
-        if let Some(version) = version
-            && let Err(e) = check(&file, &mut block, number, *version)
+    for at in blocks.iter().filter(|b| b.answered > 0) {
+        if seen.wrong.is_empty()
+            && let Err(e) = check(&file, &mut block, at.number, at.answered)
         {
-            seen.wrong.push(format!("at the end, block {number}: {e}"));
+            seen.wrong
+                .push(format!("at the end, block {}: {e}", at.number));
         }
     }
+    seen.blocks = blocks;
     seen
+}
+
+/// After a power cut a block holds what a flush made durable, or something newer that was begun.
+pub fn survived(file: &File, state: &BlockState) -> Result<(), String> {
+    let mut block = Block([0; BLOCK]);
+    let read = file.read_exact_at(&mut block.0, state.number * BLOCK as u64);
+    read.map_err(|e| format!("{state:?}: {e}"))?;
+    if state.flushed == 0 && block.0 == [0; BLOCK] {
+        return Ok(());
+    }
+    let version = u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|i| block.0[8 + i]));
+    let mut want = Block([0; BLOCK]);
+    fill(&mut want, state.number, version);
+    let known = (state.flushed.max(1)..=state.begun).contains(&version);
+    if known && want.0 == block.0 {
+        return Ok(());
+    }
+    Err(format!(
+        "{state:?}: version {version} found, content right: {}",
+        want.0 == block.0
+    ))
 }
 
 fn check(file: &File, block: &mut Block, number: u64, version: u64) -> io::Result<()> {
