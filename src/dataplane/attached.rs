@@ -5,8 +5,8 @@
 //! ```text
 //! memfd: 0 "SVATT\0" | 6 version u16 = 1 | 8 crc32c of the rest u32 | 12 JSON
 //! ```
-//! Each version of the record is a memfd of its own under a key that counts up; the one before goes when
-//! the next one is held, so that one is whole at any instant.
+//! Each version of the record is a memfd of its own under a key that counts up; the one before goes
+//! when the next one is held, so that one is whole at any instant.
 
 use crate::keeper::{ClientError, Keeper, Kind};
 use crate::sys::memory::{SharedMap, memfd};
@@ -169,8 +169,8 @@ fn key_number(mut key: [u8; 16]) -> u128 {
     u128::from_le_bytes(key)
 }
 
-/// For the fuzzer: whatever the bytes, reading them does not panic, and what was read is read again from what we
-/// write.
+/// For the fuzzer: whatever the bytes, reading them does not panic, and what was read is read again
+/// from what we write.
 pub fn fuzz_one(data: &[u8]) {
     if let Ok(attached) = Attached::decode(data)
         && let Ok(bytes) = attached.encode()

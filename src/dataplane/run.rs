@@ -141,8 +141,8 @@ impl Process {
         &self.keeper_path
     }
 
-    /// Has the parent start a successor, for which we make way when it is ready. Without a parent, whoever
-    /// started us starts the next one.
+    /// Has the parent start a successor, for which we make way when it is ready. Without a parent,
+    /// whoever started us starts the next one.
     pub(crate) fn ask_for_successor<M: Machine>(&self, ring: &mut Loop<M>) {
         match &self.parent {
             Some(parent) => parent.ask_for_successor(),

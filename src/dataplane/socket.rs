@@ -1,8 +1,8 @@
 //! The control socket: connections, frames in, replies and events out. Nothing here blocks, and
 //! nothing here knows what a request means.
 //!
-//! Invariants: a connection that sent what is no frame, or does not take its replies, is closed; the
-//! others do not notice.
+//! Invariants: a connection that sent what is no frame, or does not take its replies, is closed;
+//! the others do not notice.
 
 use crate::machine::Machine;
 use crate::ring::Loop;

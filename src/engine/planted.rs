@@ -10,7 +10,7 @@ pub enum Bug {
     FlushSkipsData,
     /// A group whose payload does not match its checksum is replayed all the same.
     TornGroupAccepted,
-    /// Every record of the journal is applied again after the last: an old state comes back.
+    /// The older half of the journal is applied again after the newer: an old state comes back.
     JournalReplayedTwice,
     /// The blocks of a newly allocated segment count as valid at once.
     PreviousOwnerVisible,

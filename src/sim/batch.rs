@@ -2,7 +2,6 @@
 
 use crate::checkers::Violation;
 use crate::coverage::Coverage;
-use crate::one_disk::OneDisk;
 use crate::run::{Outcome, Plan, run as run_seed};
 use engine::planted::Bug;
 use std::cell::RefCell;
@@ -17,6 +16,8 @@ pub struct Batch {
     pub operations: u64,
     /// Seeds at a time.
     pub jobs: usize,
+    /// Disks; the seed decides where nothing is said.
+    pub disks: Option<u16>,
     /// A planted bug.
     pub bug: Option<Bug>,
     /// Every so many seeds one is run a second time; 0 for none.
@@ -67,7 +68,7 @@ fn remember(info: &PanicHookInfo<'_>) {
 
 /// Runs one seed; an assertion of the engine that fails is a violation too.
 pub fn run_guarded(plan: Plan) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| run_seed::<OneDisk>(plan, 1))).unwrap_or_else(|_| Outcome {
+    catch_unwind(AssertUnwindSafe(|| run_seed(plan))).unwrap_or_else(|_| Outcome {
         hash: 0,
         steps: 0,
         coverage: Coverage::default(),
@@ -120,7 +121,10 @@ pub fn run(seeds: &[u64], batch: &Batch, progress: impl Fn(u64, usize) + Sync) -
 
 fn one(report: &mut Report, seed: u64, batch: &Batch, twice: bool) {
     let Batch {
-        operations, bug, ..
+        operations,
+        bug,
+        disks,
+        ..
     } = *batch;
     let plan = Plan {
         seed,
@@ -128,6 +132,7 @@ fn one(report: &mut Report, seed: u64, batch: &Batch, twice: bool) {
         bug,
         print: false,
         until: None,
+        disks,
     };
     let outcome = run_guarded(plan);
     report.seeds += 1;

@@ -14,6 +14,11 @@ impl Coverage {
         *self.counts.entry(what).or_default() += 1;
     }
 
+    /// It happened so many times.
+    pub fn add(&mut self, what: &'static str, n: u64) {
+        *self.counts.entry(what).or_default() += n;
+    }
+
     /// Adds what another run went through.
     pub fn merge(&mut self, other: &Coverage) {
         for (what, n) in &other.counts {

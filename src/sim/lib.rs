@@ -16,6 +16,7 @@ pub mod coverage;
 pub mod disk;
 pub mod event_log;
 pub mod model;
+pub mod node;
 pub mod one_disk;
 pub mod rng;
 pub mod run;

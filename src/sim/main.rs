@@ -36,6 +36,9 @@ enum What {
         /// How many run at a time.
         #[arg(long, default_value_t = 2)]
         jobs: usize,
+        /// So many disks in every seed; else the seed decides.
+        #[arg(long)]
+        disks: Option<u16>,
     },
     /// Runs one seed and prints its log.
     Replay {
@@ -51,6 +54,9 @@ enum What {
         /// With this planted bug.
         #[arg(long, value_parser = bug)]
         bug: Option<Bug>,
+        /// Disks, as in the run that failed.
+        #[arg(long)]
+        disks: Option<u16>,
     },
     /// Runs each planted bug until it is found.
     Bugs {
@@ -86,13 +92,26 @@ fn bug(text: &str) -> Result<Bug, String> {
 
 fn main() -> ExitCode {
     let good = match Arguments::parse().command {
-        What::Run { seeds, ops, jobs } => run(seeds, ops, jobs),
+        What::Run {
+            seeds,
+            ops,
+            jobs,
+            disks,
+        } => run(seeds, ops, jobs, disks),
         What::Replay {
             seed,
             ops,
             until,
             bug,
-        } => replay(seed, ops, until, bug),
+            disks,
+        } => replay(Plan {
+            seed,
+            operations: ops,
+            bug,
+            print: true,
+            until,
+            disks,
+        }),
         What::Bugs { jobs, bug } => bugs(jobs, bug),
     };
     if good {
@@ -109,7 +128,7 @@ fn ever_failed() -> impl Iterator<Item = u64> {
     lines.filter_map(|word| word.parse().ok())
 }
 
-fn run(seeds: Range<u64>, operations: u64, jobs: usize) -> bool {
+fn run(seeds: Range<u64>, operations: u64, jobs: usize, disks: Option<u16>) -> bool {
     let started = Instant::now();
     let all: Vec<u64> = ever_failed().chain(seeds).collect();
     println!(
@@ -119,6 +138,7 @@ fn run(seeds: Range<u64>, operations: u64, jobs: usize) -> bool {
     let batch = Batch {
         operations,
         jobs,
+        disks,
         bug: None,
         twice_every: 50,
         stop_after: 10,
@@ -158,14 +178,7 @@ fn run(seeds: Range<u64>, operations: u64, jobs: usize) -> bool {
     report.violations.is_empty()
 }
 
-fn replay(seed: u64, operations: u64, until: Option<u64>, bug: Option<Bug>) -> bool {
-    let plan = Plan {
-        seed,
-        operations,
-        bug,
-        print: true,
-        until,
-    };
+fn replay(plan: Plan) -> bool {
     let outcome = batch::run_guarded(plan);
     println!("{} steps, hash {:016x}", outcome.steps, outcome.hash);
     match outcome.violation {
@@ -190,6 +203,7 @@ fn bugs(jobs: usize, only: Option<Bug>) -> bool {
         let batch = Batch {
             operations: 1_000,
             jobs,
+            disks: None,
             bug: Some(bug),
             twice_every: 0,
             stop_after: 1,

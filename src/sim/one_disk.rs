@@ -3,6 +3,7 @@
 use crate::swarm::Swarm;
 use crate::system::{Command, Drive, System};
 use engine::disk::Disk;
+use engine::format::object::ObjectRecord;
 use engine::io::{
     Buf, CommandError, CommandId, Completion, DiskIndex, Effect, Effects, IoError, IoId, Now, Op,
     ReqId, VolumeId,
@@ -161,27 +162,12 @@ fn span(off: u64, len: u32) -> Span {
 
 impl System for OneDisk {
     fn format(drives: &mut [Drive], swarm: &Swarm) -> Result<(), String> {
-        for drive in drives {
-            let new = Format {
-                disk: drive.uid,
-                label: "simulated".to_owned(),
-                created: 0,
-                choice: swarm.geometry,
-            };
-            format(&mut drive.disk, &new).map_err(|e| e.to_string())?;
-        }
-        Ok(())
+        format_all(drives, swarm)
     }
 
     fn open(_: Now, drives: &mut [Drive], swarm: &Swarm, bug: Option<Bug>) -> Result<Self, String> {
-        let drive = &mut drives[0];
-        let config = Config {
-            pages: swarm.pages,
-            planted: Planted::with(bug),
-        };
-        let opened = Store::open(&mut drive.disk, Some(drive.uid), drive.log.bytes(), config);
-        let mut store = opened.map_err(|e| e.to_string())?;
-        drive.log.clear();
+        let mut store = open_store(&mut drives[0], swarm, bug)?;
+        drives[0].log.clear();
         store.attach(DiskIndex(0));
         Ok(OneDisk {
             store,
@@ -190,6 +176,30 @@ impl System for OneDisk {
             done: VecDeque::new(),
             next: 0,
         })
+    }
+
+    fn reopen(
+        &mut self,
+        _: Now,
+        _: DiskIndex,
+        new: DiskIndex,
+        drive: &mut Drive,
+        swarm: &Swarm,
+        bug: Option<Bug>,
+        _: &mut Effects,
+    ) -> Result<(), String> {
+        self.store = open_store(drive, swarm, bug)?;
+        drive.log.clear();
+        self.store.attach(new);
+        Ok(())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.store.failed().is_none()
+    }
+
+    fn transitions(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
     }
 
     fn request(&mut self, now: Now, req: ReqId, volume: VolumeId, op: Op, out: &mut Effects) {
@@ -281,31 +291,71 @@ impl System for OneDisk {
     }
 
     fn check(drive: &mut Drive) -> Vec<String> {
-        let disk: &mut dyn Disk = &mut drive.disk;
-        let found = Store::inspect(disk, drive.log.bytes());
-        found.err().map(|e| e.to_string()).into_iter().collect()
+        check_image(drive)
     }
 
     fn usage(&self) -> Vec<(VolumeUid, u64)> {
-        let used = |(slot, record): (u16, &engine::format::object::ObjectRecord)| {
-            (record.volume, u64::from(self.store.usage(slot).1))
-        };
-        self.store.records().map(used).collect()
+        usage_of(&self.store)
     }
 
     fn digest(&self) -> String {
-        let line = |(slot, r): (u16, &engine::format::object::ObjectRecord)| {
-            let (units, used) = self.store.usage(slot);
-            format!(
-                "slot {slot}: volume {} {} generation {} segments {} epoch {} held {:?} legs {:?} \
-                 units {units:?}, {used} segments used",
-                r.volume, r.path, r.generation, r.segments, r.epoch, r.held, r.legs
-            )
-        };
-        self.store
-            .records()
-            .map(line)
-            .collect::<Vec<_>>()
-            .join("\n")
+        digest_of(&self.store)
     }
+}
+
+/// Prepares blank disks.
+///
+/// # Errors
+/// What went wrong, in words.
+pub fn format_all(drives: &mut [Drive], swarm: &Swarm) -> Result<(), String> {
+    for drive in drives {
+        let new = Format {
+            disk: drive.uid,
+            label: "simulated".to_owned(),
+            created: 0,
+            choice: swarm.geometry,
+        };
+        format(&mut drive.disk, &new).map_err(|e| e.to_string())?;
+    }
+    Ok(())
+}
+
+/// Opens a disk with its volatile log, which the caller clears once all disks are open.
+///
+/// # Errors
+/// What went wrong, in words.
+pub fn open_store(drive: &mut Drive, swarm: &Swarm, bug: Option<Bug>) -> Result<Store, String> {
+    let config = Config {
+        pages: swarm.pages,
+        planted: Planted::with(bug),
+    };
+    let opened = Store::open(&mut drive.disk, Some(drive.uid), drive.log.bytes(), config);
+    opened.map_err(|e| e.to_string())
+}
+
+/// What is wrong with a disk's image at rest.
+pub fn check_image(drive: &mut Drive) -> Vec<String> {
+    let disk: &mut dyn Disk = &mut drive.disk;
+    let found = Store::inspect(disk, drive.log.bytes());
+    found.err().map(|e| e.to_string()).into_iter().collect()
+}
+
+/// The segments that each object uses.
+pub fn usage_of(store: &Store) -> Vec<(VolumeUid, u64)> {
+    let used =
+        |(slot, record): (u16, &ObjectRecord)| (record.volume, u64::from(store.usage(slot).1));
+    store.records().map(used).collect()
+}
+
+/// The metadata of a store in words.
+pub fn digest_of(store: &Store) -> String {
+    let line = |(slot, r): (u16, &ObjectRecord)| {
+        let (units, used) = store.usage(slot);
+        format!(
+            "slot {slot}: volume {} {} generation {} segments {} epoch {} held {:?} legs {:?} \
+             units {units:?}, {used} segments used",
+            r.volume, r.path, r.generation, r.segments, r.epoch, r.held, r.legs
+        )
+    };
+    store.records().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -3,6 +3,8 @@
 use crate::checkers::Violation;
 use crate::coverage::Coverage;
 use crate::event_log::EventLog;
+use crate::node::Node;
+use crate::one_disk::OneDisk;
 use crate::rng::Rng;
 use crate::swarm::Swarm;
 use crate::system::System;
@@ -23,6 +25,20 @@ pub struct Plan {
     pub print: bool,
     /// Stop after so many steps of the log.
     pub until: Option<u64>,
+    /// Disks; the seed decides where nothing is said.
+    pub disks: Option<u16>,
+}
+
+/// Runs a seed: on the store of one disk, or on a node with several.
+pub fn run(plan: Plan) -> Outcome {
+    let disks = match plan.disks {
+        Some(disks) => disks,
+        None => [1, 2, 2, 3][Rng::new(plan.seed).fork("disks").index(4)],
+    };
+    match disks {
+        0 | 1 => run_on::<OneDisk>(plan, 1),
+        more => run_on::<Node>(plan, more),
+    }
 }
 
 /// How a seed ended.
@@ -38,10 +54,10 @@ pub struct Outcome {
     pub violation: Option<Violation>,
 }
 
-/// Runs a seed on a node with so many disks.
-pub fn run<S: System>(plan: Plan, disks: u16) -> Outcome {
+/// Runs a seed on a system with so many disks.
+pub fn run_on<S: System>(plan: Plan, disks: u16) -> Outcome {
     let rng = Rng::new(plan.seed);
-    let swarm = Swarm::choose(&mut rng.fork("swarm"), plan.operations, disks > 1);
+    let swarm = Swarm::choose(&mut rng.fork("swarm"), plan.operations);
     let log = match plan.print {
         true => EventLog::printing(),
         false => EventLog::default(),
@@ -62,6 +78,7 @@ pub fn run<S: System>(plan: Plan, disks: u16) -> Outcome {
     };
     let mut workload = Workload::new(&rng, &world.swarm);
     let violation = drive(&mut world, &mut workload, plan).err();
+    world.collect();
     Outcome {
         hash: world.log().hash(),
         steps: world.log().steps(),

@@ -17,19 +17,16 @@ pub enum Fault {
     IoError,
     /// A block cannot be read until it is written.
     Unreadable,
-    /// A disk is gone for good; a blank one takes its place.
-    DiskDeath,
 }
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Fault; 6] = [
+    pub const ALL: [Fault; 5] = [
         Fault::ProcessCrash,
         Fault::PowerCut,
         Fault::FlushError,
         Fault::IoError,
         Fault::Unreadable,
-        Fault::DiskDeath,
     ];
 }
 
@@ -128,8 +125,8 @@ pub struct Swarm {
 }
 
 impl Swarm {
-    /// The choice of a seed. `deadly` allows faults that lose what only one disk had.
-    pub fn choose(rng: &mut Rng, operations: u64, deadly: bool) -> Self {
+    /// The choice of a seed.
+    pub fn choose(rng: &mut Rng, operations: u64) -> Self {
         let habits = Habits {
             tear: [Tear::Block, Tear::Sector, Tear::Garbage][rng.index(3)],
             seen_late: rng.chance(1, 2),
@@ -159,7 +156,7 @@ impl Swarm {
                 Grants::Forgetful,
                 Grants::Stingy,
             ][rng.index(4)],
-            faults: plan(rng, operations, deadly),
+            faults: plan(rng, operations),
             cut_recovery: [0, 2, 5][rng.index(3)],
             pages: [4, 16, 1024][rng.index(3)],
         }
@@ -187,9 +184,9 @@ fn weights(rng: &mut Rng) -> Weights {
 }
 
 /// At least one fault; crashes more often than the rest.
-fn plan(rng: &mut Rng, operations: u64, deadly: bool) -> Vec<(u64, Fault)> {
+fn plan(rng: &mut Rng, operations: u64) -> Vec<(u64, Fault)> {
     let rare = u32::from(rng.chance(1, 3));
-    let weights = [4, 4, rare, rare, rare, rare * u32::from(deadly)];
+    let weights = [4, 4, rare, rare, rare];
     let count = rng.range(1, 8);
     let mut faults: Vec<_> = (0..count)
         .map(|_| {

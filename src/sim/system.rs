@@ -3,7 +3,7 @@
 use crate::disk::SimDisk;
 use crate::swarm::Swarm;
 use crate::volatile::VolatileLog;
-use engine::io::{CommandId, Completion, Effects, IoId, Now, Op, ReqId, VolumeId};
+use engine::io::{CommandId, Completion, DiskIndex, Effects, IoId, Now, Op, ReqId, VolumeId};
 use engine::planted::Bug;
 use layout::{DiskUid, Layout, ObjectPath, UnitRange, VolumeUid};
 
@@ -27,7 +27,7 @@ pub enum Command {
     /// Serve it no more.
     Detach(VolumeUid),
     /// Remove its objects.
-    Delete(VolumeUid),
+    Delete(Layout),
     /// The leaf may use these units as well.
     Grant {
         /// The volume.
@@ -43,6 +43,8 @@ pub enum Command {
     Refuse {
         /// The volume.
         volume: VolumeUid,
+        /// The disk of the leaf.
+        disk: DiskUid,
         /// The leaf.
         path: ObjectPath,
     },
@@ -52,9 +54,8 @@ impl Command {
     /// The volume that it is about.
     pub fn volume(&self) -> VolumeUid {
         match self {
-            Command::Attach(_, layout) => layout.volume,
+            Command::Attach(_, layout) | Command::Delete(layout) => layout.volume,
             Command::Detach(volume)
-            | Command::Delete(volume)
             | Command::Grant { volume, .. }
             | Command::Refuse { volume, .. } => *volume,
         }
@@ -114,6 +115,29 @@ pub trait System: Sized {
     fn command(&mut self, now: Now, id: CommandId, command: &Command, out: &mut Effects);
     /// Time passed.
     fn tick(&mut self, now: Now, out: &mut Effects);
+    /// A failed disk was made to work again; no I/O of it is in flight. From now on it goes by another
+    /// index.
+    ///
+    /// # Errors
+    /// What went wrong, in words.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "what opening needs, and the two names"
+    )]
+    fn reopen(
+        &mut self,
+        now: Now,
+        old: DiskIndex,
+        new: DiskIndex,
+        drive: &mut Drive,
+        swarm: &Swarm,
+        bug: Option<Bug>,
+        out: &mut Effects,
+    ) -> Result<(), String>;
+    /// Whether every copy of everything counts.
+    fn is_whole(&self) -> bool;
+    /// How often this process took each transition of the state machines.
+    fn transitions(&self) -> Vec<(&'static str, u64)>;
     /// What is wrong with the image of a disk at rest, one line each.
     fn check(drive: &mut Drive) -> Vec<String>;
     /// For each object on the disks: which volume it belongs to, and how many segments it uses.

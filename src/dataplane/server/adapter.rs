@@ -7,7 +7,9 @@ use control::{
     Status, VolumeStatus,
 };
 use engine::disk::Disk;
-use engine::io::{CommandId, Completion, DiskIndex, Effects, IoId, Now, Op, ReqId, VolumeId};
+use engine::io::{
+    CommandError, CommandId, Completion, DiskIndex, Effects, IoId, Now, Op, ReqId, VolumeId,
+};
 use engine::leaf::LegsRecord;
 use engine::node::Engine;
 use engine::store::{self, Grant, Store};
@@ -37,6 +39,14 @@ fn done<E: Into<Failure>>(result: Result<(), E>) -> Outcome {
     Outcome::Now(result.map(|()| Response::Done).map_err(Into::into))
 }
 
+/// What was begun is answered later; what was refused, now.
+fn later(begun: Result<(), CommandError>) -> Outcome {
+    match begun {
+        Ok(()) => Outcome::Later,
+        Err(e) => Outcome::Now(Err(e.into())),
+    }
+}
+
 fn unknown_volume(volume: VolumeUid) -> Failure {
     let why = format!("volume {volume} is not attached here");
     FailureKind::UnknownVolume { volume }.because(why)
@@ -48,7 +58,9 @@ fn one_by_one(units: &[UnitRange]) -> Vec<u32> {
 
 /// A usable disk that holds this object, and how many segments the object shows.
 fn holder(engine: &Engine, volume: VolumeUid, path: ObjectPath) -> Option<(DiskUid, u32)> {
-    let usable = engine.disks().filter(|(_, store)| store.failed().is_none());
+    let usable = engine
+        .stores()
+        .filter(|(_, store)| store.failed().is_none());
     usable.into_iter().find_map(|(_, store)| {
         let (_, record) = store
             .records()
@@ -70,7 +82,7 @@ fn answer_fault(
     };
     match answer {
         FaultAnswer::Wait => Outcome::Now(Ok(Response::Done)),
-        FaultAnswer::NoSpace => done(engine.refuse_space(now, disk, (volume, path), out)),
+        FaultAnswer::NoSpace => done(engine.refuse(now, disk, (volume, path), out)),
         FaultAnswer::Grant { generation, units } => {
             let units = one_by_one(units);
             // The object is there: its owner's text and what is known of its mirror stay.
@@ -85,8 +97,7 @@ fn answer_fault(
                 owner,
                 legs,
             };
-            engine.grant(now, disk, grant, id, out);
-            Outcome::Later
+            later(engine.grant(now, disk, grant, id, out))
         }
     }
 }
@@ -117,16 +128,20 @@ impl Node for Engine {
     }
 
     fn close_disk(&mut self, now: Now, id: CommandId, disk: DiskUid, out: &mut Effects) -> Outcome {
-        Engine::close_disk(self, now, disk, id, out);
-        Outcome::Later
+        later(Engine::close_disk(self, now, disk, id, out))
     }
 
-    fn forget_disk(&mut self, index: DiskIndex) {
-        drop(self.remove_disk(index));
+    fn forget_disk(
+        &mut self,
+        now: Now,
+        index: DiskIndex,
+        out: &mut Effects,
+    ) -> Result<(), Failure> {
+        Ok(self.detach_disk(now, index, out).map(drop)?)
     }
 
     fn has_failed(&self, index: DiskIndex) -> bool {
-        self.disk(index)
+        self.store(index)
             .is_none_or(|store| store.failed().is_some())
     }
 
@@ -140,8 +155,14 @@ impl Node for Engine {
         Ok(self.attach_volume(now, volume, layout, out)?)
     }
 
-    fn detach(&mut self, now: Now, id: CommandId, volume: VolumeId, out: &mut Effects) {
-        self.detach_volume(now, volume, id, out);
+    fn detach(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        volume: VolumeId,
+        out: &mut Effects,
+    ) -> Result<(), Failure> {
+        Ok(self.detach_volume(now, volume, id, out)?)
     }
 
     fn relayout(
@@ -155,17 +176,17 @@ impl Node for Engine {
     }
 
     fn note_term(&mut self, now: Now, id: CommandId, term: Term, out: &mut Effects) -> usize {
-        let usable = self.disks().filter(|(_, store)| store.failed().is_none());
+        let usable = self.stores().filter(|(_, store)| store.failed().is_none());
         let disks: Vec<DiskUid> = usable.map(|(_, store)| store.disk()).collect();
-        for disk in &disks {
-            Engine::note_term(self, now, *disk, term.0, id, out);
-        }
-        disks.len()
+        let noted = disks
+            .iter()
+            .filter(|disk| Engine::note_term(self, now, **disk, term.0, id, out).is_ok());
+        noted.count()
     }
 
     fn highest_term(&self) -> Term {
         Term(
-            self.disks()
+            self.stores()
                 .map(|(_, store)| store.term())
                 .max()
                 .unwrap_or(0),
@@ -190,7 +211,7 @@ impl Node for Engine {
                 size,
                 owner,
             } => {
-                let Some(store) = self.index_of(*disk).and_then(|i| self.disk(i)) else {
+                let Some(store) = self.disk(*disk).ok().and_then(|i| self.store(i)) else {
                     let why = format!("disk {disk} is not attached here");
                     let kind = FailureKind::UnknownDisk { disk: *disk };
                     return Outcome::Now(Err(kind.because(why)));
@@ -209,33 +230,32 @@ impl Node for Engine {
                     owner: owner.clone().into_bytes(),
                     legs: LegsRecord::default(),
                 };
-                self.grant(now, *disk, grant, id, out);
-                Outcome::Later
+                later(self.grant(now, *disk, grant, id, out))
             }
             Request::Release {
                 volume,
                 object,
                 disk,
                 ..
-            } => {
-                self.release(now, *disk, (*volume, *object), id, out);
-                Outcome::Later
-            }
+            } => later(self.release(now, *disk, (*volume, *object), id, out)),
             Request::AnswerFault {
                 volume,
                 object,
                 answer,
             } => answer_fault(self, now, id, (*volume, *object), answer, out),
             Request::CutEpoch { volume } => {
-                let epoch = attached.and_then(|v| self.cut_epoch(now, v, out));
-                let epoch = epoch.ok_or_else(|| unknown_volume(*volume));
-                Outcome::Now(epoch.map(|epoch| Response::Epoch { epoch }))
+                let Some(attached) = attached else {
+                    return Outcome::Now(Err(unknown_volume(*volume)));
+                };
+                let epoch = self.cut_epoch(now, attached, out);
+                Outcome::Now(
+                    epoch
+                        .map(|epoch| Response::Epoch { epoch })
+                        .map_err(Into::into),
+                )
             }
             Request::ReleaseEpoch { volume, epoch } => match attached {
-                Some(v) => {
-                    self.release_epoch(now, v, *epoch, out);
-                    Outcome::Now(Ok(Response::Done))
-                }
+                Some(v) => done(self.release_epoch(now, v, *epoch, out)),
                 None => Outcome::Now(Err(unknown_volume(*volume))),
             },
             _ => {
@@ -246,7 +266,7 @@ impl Node for Engine {
     }
 
     fn status(&self, volumes: &mut dyn Iterator<Item = (VolumeId, Layout)>) -> Status {
-        let disks = self.disks().map(|(_, store)| disk_status(store)).collect();
+        let disks = self.stores().map(|(_, store)| disk_status(store)).collect();
         let volumes = volumes.filter_map(|(id, layout)| {
             let status = Engine::status(self, id)?;
             Some(VolumeStatus {
@@ -278,7 +298,7 @@ trait Details {
 impl Details for Engine {
     /// The latest epoch that one of the volume's objects is in.
     fn epoch_of(&self, volume: VolumeUid) -> Epoch {
-        let records = self.disks().flat_map(|(_, store)| store.records());
+        let records = self.stores().flat_map(|(_, store)| store.records());
         let of = records
             .filter(|(_, r)| r.volume == volume)
             .map(|(_, r)| r.epoch);

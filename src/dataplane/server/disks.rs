@@ -25,8 +25,8 @@ enum DiskError {
 }
 
 impl Server<'_> {
-    /// Takes in the disks of the record. One that is in use is an error: somebody else writes to it. One that
-    /// is gone or damaged is reported; its volumes go on without it where they can.
+    /// Takes in the disks of the record. One that is in use is an error: somebody else writes to
+    /// it. One that is gone or damaged is reported; its volumes go on without it where they can.
     pub(super) fn take_up_disks<N: Node>(&mut self, ring: &mut Loop<N>) -> Result<(), RunError> {
         let patience = self.process.patience();
         for disk in self.attached.disks.clone() {
@@ -59,8 +59,9 @@ impl Server<'_> {
                 Err(FailureKind::Busy.because(why))
             }
             _ => {
-                self.let_go(expected, ring);
-                let opened = self.open(&path, expected, Patience::AtOnce, ring);
+                let opened = self.let_go(expected, ring).map_err(DiskError::Node);
+                let opened =
+                    opened.and_then(|()| self.open(&path, expected, Patience::AtOnce, ring));
                 opened.map_err(|e| match e {
                     DiskError::Node(failure) => failure,
                     e => FailureKind::BadDisk.because(e.to_string()),
@@ -156,7 +157,9 @@ impl Server<'_> {
             let why = "I/O on the disk has not ended yet";
             return self.fail(by, FailureKind::Busy.because(why), ring);
         }
-        self.let_go(disk, ring);
+        if let Err(failure) = self.let_go(disk, ring) {
+            return self.fail(by, failure, ring);
+        }
         self.attached.disks.retain(|d| d.uid != disk);
         let result = self.save().and_then(|()| {
             let released = self.process.keeper().release(Kind::Log, disk.0);
@@ -167,11 +170,14 @@ impl Server<'_> {
     }
 
     /// Lets go of a disk without I/O, here and in the machine.
-    fn let_go<N: Node>(&mut self, disk: DiskUid, ring: &mut Loop<N>) {
-        if let Some(index) = self.disks.remove(&disk) {
-            ring.with_machine(|n, _, _| n.forget_disk(index));
-            drop(ring.remove_disk(index));
-        }
+    fn let_go<N: Node>(&mut self, disk: DiskUid, ring: &mut Loop<N>) -> Result<(), Failure> {
+        let Some(index) = self.disks.get(&disk).copied() else {
+            return Ok(());
+        };
+        ring.with_machine(|n, now, out| n.forget_disk(now, index, out))?;
+        self.disks.remove(&disk);
+        drop(ring.remove_disk(index));
+        Ok(())
     }
 }
 

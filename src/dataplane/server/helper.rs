@@ -92,7 +92,8 @@ impl Helpers {
             Ok(status) if status.success() => Ok(()),
             Ok(status) => {
                 if let Some(pipe) = &mut helper.child.stderr {
-                    // What it says is at most a line; that it cannot be had is no more than silence.
+                    // What it says is at most a line; that it cannot be had is no more than
+                    // silence.
                     let _ = pipe.read_to_string(&mut words);
                 }
                 Err(format!("{} ({status})", words.trim()))

@@ -1,8 +1,8 @@
 //! Requests of the control socket, carried out: one at a time each, none waits for another.
 //!
-//! What can be undone is done first; what a successor has to know is in the record of what is attached
-//! before a request is answered. A request that is cut short by this process's death is not
-//! answered; whoever asked asks again, and repeating does no harm.
+//! What can be undone is done first; what a successor has to know is in the record of what is
+//! attached before a request is answered. A request that is cut short by this process's death is
+//! not answered; whoever asked asks again, and repeating does no harm.
 
 mod adapter;
 mod disks;
@@ -123,12 +123,15 @@ impl<'a> Server<'a> {
                 self.helper_ended(*name - HELPERS, ring);
             }
         }
-        while let Some((id, result)) = ring.next_answer() {
+        loop {
+            self.remove_stopped(ring);
+            let Some((id, result)) = ring.next_answer() else {
+                break;
+            };
             if let Some(pending) = self.pending.remove(&id) {
                 self.answered(id, pending, result.map_err(Failure::from), ring);
             }
         }
-        self.remove_stopped(ring);
         while let Some(notice) = ring.next_notice() {
             self.socket.publish(&notice.into(), ring);
         }

@@ -51,7 +51,11 @@ pub trait Node: Machine {
     fn close_disk(&mut self, now: Now, id: CommandId, disk: DiskUid, out: &mut Effects) -> Outcome;
 
     /// Lets go of a disk that was closed, or failed.
-    fn forget_disk(&mut self, index: DiskIndex);
+    ///
+    /// # Errors
+    /// Where it is in use.
+    fn forget_disk(&mut self, now: Now, index: DiskIndex, out: &mut Effects)
+    -> Result<(), Failure>;
 
     /// Whether the disk takes nothing until it is opened anew.
     fn has_failed(&self, index: DiskIndex) -> bool;
@@ -69,7 +73,16 @@ pub trait Node: Machine {
     ) -> Result<(), Failure>;
 
     /// Takes no more requests for a volume; the answer comes when all is durable.
-    fn detach(&mut self, now: Now, id: CommandId, volume: VolumeId, out: &mut Effects);
+    ///
+    /// # Errors
+    /// Where it is not attached.
+    fn detach(
+        &mut self,
+        now: Now,
+        id: CommandId,
+        volume: VolumeId,
+        out: &mut Effects,
+    ) -> Result<(), Failure>;
 
     /// Goes over to another layout of an attached volume: a larger one, or with another copy.
     ///
@@ -89,8 +102,8 @@ pub trait Node: Machine {
     /// The highest term that a disk has seen.
     fn highest_term(&self) -> Term;
 
-    /// Carries out one of the requests that concern only the engine: grants, releases, maps, answers
-    /// to faults, epochs. `attached`: the volume that it names, where that is attached.
+    /// Carries out one of the requests that concern only the engine: grants, releases, maps,
+    /// answers to faults, epochs. `attached`: the volume that it names, where that is attached.
     fn carry_out(
         &mut self,
         now: Now,
@@ -100,6 +113,7 @@ pub trait Node: Machine {
         out: &mut Effects,
     ) -> Outcome;
 
-    /// How disks and volumes are, as far as the engine knows; paths and devices are filled in later.
+    /// How disks and volumes are, as far as the engine knows; paths and devices are filled in
+    /// later.
     fn status(&self, volumes: &mut dyn Iterator<Item = (VolumeId, Layout)>) -> Status;
 }

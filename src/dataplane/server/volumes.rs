@@ -1,7 +1,7 @@
 //! Volumes: attached, grown, detached.
 //!
-//! Attaching: the machine takes the volume, its file is mounted and served, the record is written, a
-//! helper sets up the loop device. Detaching is the same backwards, and begins with what may be
+//! Attaching: the machine takes the volume, its file is mounted and served, the record is written,
+//! a helper sets up the loop device. Detaching is the same backwards, and begins with what may be
 //! refused: the loop device is in use.
 
 use super::helper::Task;
@@ -19,8 +19,8 @@ use layout::{Layout, VolumeUid};
 use std::path::PathBuf;
 
 impl Server<'_> {
-    /// Serves the volumes of the record again. One that cannot be is let go: its applications get errors, not
-    /// silence.
+    /// Serves the volumes of the record again. One that cannot be is let go: its applications get
+    /// errors, not silence.
     pub(super) fn take_up_volumes<N: Node>(&mut self, ring: &mut Loop<N>) -> Result<(), RunError> {
         for volume in self.attached.volumes.clone() {
             let (uid, id) = (volume.layout.volume, self.free_volume());
@@ -116,7 +116,7 @@ impl Server<'_> {
             failed => {
                 // Nothing was written: nobody waits for the answer.
                 let command = self.new_command();
-                ring.with_machine(|n, now, out| n.detach(now, command, id, out));
+                let _ = ring.with_machine(|n, now, out| n.detach(now, command, id, out));
                 return Err(failed
                     .err()
                     .unwrap_or_else(|| refused(&"the mount is gone")));
@@ -176,8 +176,10 @@ impl Server<'_> {
                 continue;
             }
             let id = self.new_command();
-            self.pending.insert(id, Pending::Detach(by, uid));
-            ring.with_machine(|n, now, out| n.detach(now, id, volume, out));
+            match ring.with_machine(|n, now, out| n.detach(now, id, volume, out)) {
+                Ok(()) => drop(self.pending.insert(id, Pending::Detach(by, uid))),
+                Err(failure) => self.fail(by, failure, ring),
+            }
         }
     }
 

@@ -26,8 +26,10 @@ pub fn check(ring: &Ring<'_>, superblock: &Superblock, found: &Found, report: &m
         at += frame.blocks();
     }
     let blocks = u64::from(superblock.geometry.journal_blocks);
-    let whole = found.head - superblock.tail < blocks;
-    if whole
+    let full = found.head - superblock.tail >= blocks;
+    let hole = report.findings.iter().any(|f| f.place == Place::Journal);
+    if !full
+        && !hole
         && Frame::resembles(
             ring.block(found.head),
             superblock.disk,

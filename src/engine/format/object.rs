@@ -66,7 +66,10 @@ impl Regions {
     }
     /// The marked regions.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
-        (0..REGIONS).filter(|r| self.get(*r))
+        let marked = (0..).zip(&self.0).filter(|(_, byte)| **byte != 0);
+        marked
+            .flat_map(|(i, _)| 8 * i..8 * i + 8)
+            .filter(|r| self.get(*r))
     }
     /// The same marks for regions twice as large.
     #[must_use]

@@ -134,6 +134,12 @@ impl Engine {
         self.stores.get(usize::from(index.0))?.as_ref()
     }
 
+    /// The disks that are attached.
+    pub fn stores(&self) -> impl Iterator<Item = (DiskIndex, &Store)> {
+        let stores = (0u16..).map(DiskIndex).zip(&self.stores);
+        stores.filter_map(|(index, store)| Some((index, store.as_ref()?)))
+    }
+
     /// Where a disk is attached.
     ///
     /// # Errors

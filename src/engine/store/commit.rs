@@ -195,6 +195,11 @@ impl Store {
             Checkpoint::Idle if self.checkpoint_due() => Some(self.images()),
             _ => None,
         };
+        if images.is_none() && self.log.records == 0 && self.waiters.is_empty() {
+            // Whoever wants it waits for the checkpoint that runs, which wakes him when it ends.
+            self.commit_wanted = false;
+            return;
+        }
         let blocks = (self.log.payload.len() / BLOCK + 2) as u64;
         let half = u64::from(self.geometry().journal_blocks) / 2;
         if images.is_none() && !self.log.payload.is_empty() && self.ring_used() + blocks > half {

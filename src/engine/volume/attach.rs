@@ -4,7 +4,8 @@
 //! calls stale is; so is a leg whose own record is missing (it is new) or two or more generations
 //! behind (it was away, and the others did not know). One generation behind is a change of the
 //! record that was cut short, and nothing was acknowledged after that. A leg that is not there must
-//! be on record as stale: else *this* side may be the stale one, and the volume is refused.
+//! be on record as stale: else *this* side may be the stale one, and the volume is refused; and
+//! where a leg is found stale that no record calls so, none may be missing at all.
 
 use super::leg::{Leg, Lost, TRANSITIONS};
 use super::lock::Locks;
@@ -122,7 +123,7 @@ impl Volume {
         record.generation = record.generation.max(1);
         // Every leg has a leaf without a record: the volume was being enlarged.
         let grown = all.iter().all(|r| r.iter().any(|r| r.generation == 0));
-        let mut legs = smallvec::SmallVec::new();
+        let mut legs: smallvec::SmallVec<[LegSlot; 3]> = smallvec::SmallVec::new();
         let mut region_blocks = self.segment_blocks;
         for ((range, records), leg) in ranges.into_iter().zip(&all).zip(0u8..) {
             let missing = range.clone().find_map(|i| found[i as usize].as_ref().err());
@@ -151,6 +152,21 @@ impl Volume {
                 leaves: range,
             });
         }
+        // A leg that came to be stale without a record may have known of more: then all others have
+        // to be asked.
+        let unknown = legs.iter().any(|l| matches!(l.state, Leg::Dropping(_)));
+        let range = legs.iter().flat_map(|l| l.leaves.clone());
+        let missing = range
+            .filter_map(|i| found[i as usize].as_ref().err())
+            .next();
+        if let (true, Some(e)) = (unknown, missing) {
+            return Err(e.clone());
+        }
+        let live = |leg: usize| legs[leg].state == Leg::Live;
+        let told = (0..legs.len())
+            .filter(|leg| live(*leg))
+            .flat_map(|leg| &all[leg]);
+        forget_epochs(&mut record, told);
         let mirror = Mirror {
             legs,
             record,
@@ -191,6 +207,12 @@ impl Volume {
                 let since = record.since[leg];
                 if since != Epoch(0) {
                     cx.leaves.release_epoch(leaf, since);
+                }
+            }
+            let old = cx.leaves.state(leaf).legs.since;
+            for (old, new) in old.into_iter().zip(record.since) {
+                if old != Epoch(0) && new == Epoch(0) {
+                    cx.leaves.release_epoch(leaf, old);
                 }
             }
             if count > 1 {
@@ -375,6 +397,10 @@ impl Volume {
             let slot = &mut self.mirrors[index as usize].legs[leg as usize];
             slot.leaves = range;
             slot.ready |= moved & 1 << leg != 0;
+            slot.ready &= slot
+                .leaves
+                .clone()
+                .all(|i| self.leaves[i as usize].is_some());
         }
         self.remeasure(index, cx);
         let leaves = self.leaves_of(index, self.mirrors[index as usize].live());
@@ -390,6 +416,25 @@ impl Volume {
             self.settle(index, cx);
         }
         self.pump(index, cx);
+    }
+}
+
+/// A live leg that was not told of a stale one holds no epoch for it: from such a leg what the stale
+/// one lacks cannot be learned by epochs, so that any block of it may differ.
+fn forget_epochs<'a>(record: &mut LegsRecord, told: impl Iterator<Item = &'a LegsRecord>) {
+    let before = *record;
+    for other in told {
+        for leg in each(before.stale) {
+            let same = other.stale & 1 << leg != 0
+                && other.since[leg as usize] == before.since[leg as usize];
+            if !same {
+                record.since[leg as usize] = Epoch(0);
+                record.blank &= !(1 << leg);
+            }
+        }
+    }
+    if *record != before {
+        record.generation += 1;
     }
 }
 

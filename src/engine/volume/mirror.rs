@@ -135,13 +135,13 @@ impl Volume {
     /// A leg failed: it is dropped, unless it is the last one.
     pub(super) fn leg_failed<L: Leaves>(&mut self, mirror: u16, leg: u8, cx: &mut Ctx<'_, L>) {
         let m = &mut self.mirrors[mirror as usize];
+        m.legs[leg as usize].ready = false;
         if m.live() == 1 << leg {
             m.lost = true;
             m.abort_job();
         } else if m.step(leg, Event::Fail) {
             let slot = &mut m.legs[leg as usize];
             slot.era += 1;
-            slot.ready = false;
             m.regions.forget_leg(1 << leg);
             m.abort_job_of(leg);
         } else {

@@ -8,9 +8,11 @@ use crate::system::System;
 use engine::io::{DiskIndex, Effect};
 
 impl<S: System> World<S> {
-    /// Plans a fault: a crash strikes after a few more effects of the engine, anything else a disk.
+    /// Plans a fault: a crash strikes after a few more effects of the engine, anything else a disk. A
+    /// disk fails only while all others hold everything: what two failures lose is lost.
     pub fn plan(&mut self, fault: Fault) {
         let disk = self.rng.index(self.drives.len());
+        let whole = self.system.as_ref().is_some_and(S::is_whole) && !self.waits_for_repair();
         match fault {
             Fault::ProcessCrash | Fault::PowerCut => {
                 let effects_left = self.rng.below(30);
@@ -19,13 +21,13 @@ impl<S: System> World<S> {
                     effects_left,
                 });
             }
+            _ if !whole => return,
             Fault::FlushError => self.drives[disk].disk.fail_next_flush(),
             Fault::IoError => self.strikes[disk] = Some(self.rng.below(20)),
             Fault::Unreadable => {
                 let block = self.rng.below(super::operator::disk_blocks(&self.swarm));
                 self.drives[disk].disk.spoil(block);
             }
-            Fault::DiskDeath => self.drives[disk].disk.die(),
         }
         self.log
             .note(self.now, "fault", [fault as u64, disk as u64], || {
@@ -39,7 +41,7 @@ impl<S: System> World<S> {
             return Ok(());
         };
         if let Some(Effect::Append { disk, bytes }) = effect {
-            let drive = &mut self.drives[usize::from(disk.0)];
+            let drive = &mut self.drives[self.indices[usize::from(disk.0)]];
             drive.log.append_torn(&bytes, &mut self.rng);
         }
         self.crash(trap.fault)
@@ -53,6 +55,7 @@ impl<S: System> World<S> {
         self.log.note(self.now, "crash", [fault as u64, 0], || {
             format!("{fault:?}")
         });
+        self.collect();
         self.system = None;
         self.life += 1;
         self.ios.clear();
@@ -76,8 +79,14 @@ impl<S: System> World<S> {
         for drive in &mut self.drives {
             drive.disk.process_crash(&mut self.rng);
         }
-        for volume in self.volumes.values_mut() {
+        for (number, volume) in &mut self.volumes {
             volume.model.process_crash(|_| resend);
+            // Nobody is left who knows that a disk forgot something.
+            let forgot = |uid| self.operator.is_among(uid, &self.forgetful);
+            if self.operator.touches(*number, forgot) {
+                volume.model.lose_unflushed(false);
+                volume.loss = Loss::Power;
+            }
             if volume.loss == Loss::None {
                 volume.loss = Loss::Process;
             }
@@ -101,6 +110,9 @@ impl<S: System> World<S> {
     pub(super) fn open(&mut self) -> Result<(), Violation> {
         let mut cuts = 0;
         self.failed.fill(false);
+        self.forgetful.fill(false);
+        self.strikes.fill(None);
+        self.indices = (0..self.drives.len()).collect();
         for drive in &mut self.drives {
             drive.disk.heal();
         }
@@ -174,7 +186,7 @@ impl<S: System> World<S> {
 
     /// Whether the planned error strikes this I/O.
     pub(super) fn strike(&mut self, disk: DiskIndex) -> bool {
-        let strike = &mut self.strikes[usize::from(disk.0)];
+        let strike = &mut self.strikes[self.indices[usize::from(disk.0)]];
         match strike {
             Some(0) => {
                 *strike = None;
@@ -191,25 +203,65 @@ impl<S: System> World<S> {
     /// A disk answered with an error; the operator will look at it.
     pub(super) fn disk_failed(&mut self, disk: DiskIndex, flush: bool) {
         self.coverage.hit("disk: answered with an error");
-        if flush && !self.disk(disk).is_dead() {
-            for volume in self.volumes.values_mut() {
-                volume.model.lose_unflushed(false);
-                volume.loss = Loss::Power;
+        let drive = self.indices[usize::from(disk.0)];
+        if flush {
+            self.forgetful[drive] = true;
+            let forgot = |uid| self.operator.is_among(uid, &self.forgetful);
+            for (number, volume) in &mut self.volumes {
+                if self.operator.depends(*number, forgot) {
+                    volume.model.lose_unflushed(false);
+                    volume.loss = Loss::Power;
+                }
             }
         }
-        if !std::mem::replace(&mut self.failed[usize::from(disk.0)], true) {
+        if !std::mem::replace(&mut self.failed[drive], true) {
             let at = self.now + self.rng.range(100_000, 20_000_000);
-            let (life, disk) = (self.life, disk.0);
-            self.schedule(at, Event::Repair { life, disk });
+            let life = self.life;
+            self.schedule(at, Event::Repair { life, drive });
         }
     }
 
-    /// The operator makes a disk work again and has it reopened.
-    pub(super) fn repair(&mut self, disk: u16) -> Result<(), Violation> {
-        self.log.note(self.now, "repair", [disk.into(), 0], || {
-            format!("disk {disk}")
+    /// The operator makes a disk work again and has it reopened, once nothing of it runs any more.
+    pub(super) fn repair(&mut self, drive: usize) -> Result<(), Violation> {
+        let runs = |io: &super::io::Running| self.indices[usize::from(io.disk.0)] == drive;
+        if self.ios.values().any(runs) {
+            let (life, at) = (self.life, self.now + 100_000);
+            self.schedule(at, Event::Repair { life, drive });
+            return Ok(());
+        }
+        self.log.note(self.now, "repair", [drive as u64, 0], || {
+            format!("drive {drive}")
         });
         self.coverage.hit("disk: repaired");
-        self.crash(Fault::ProcessCrash)
+        self.failed[drive] = false;
+        self.forgetful[drive] = false;
+        self.strikes[drive] = None;
+        let old = self
+            .indices
+            .iter()
+            .rposition(|d| *d == drive)
+            .unwrap_or_default();
+        let (old, new) = (DiskIndex(old as u16), DiskIndex(self.indices.len() as u16));
+        self.indices.push(drive);
+        let mut out = std::mem::take(&mut self.effects);
+        let drive = &mut self.drives[drive];
+        drive.disk.heal();
+        if let Some(system) = &mut self.system {
+            let (now, swarm, bug) = (self.now, &self.swarm, self.bug);
+            let reopened = system.reopen(now, old, new, drive, swarm, bug, &mut out);
+            reopened.map_err(|what| Violation {
+                checker: "opens_after_any_error",
+                what,
+            })?;
+        }
+        self.execute(out)
+    }
+
+    /// Notes which transitions the engine took in this process.
+    pub(crate) fn collect(&mut self) {
+        let taken = self.system.as_ref().map(S::transitions).unwrap_or_default();
+        for (what, n) in taken {
+            self.coverage.add(what, n);
+        }
     }
 }

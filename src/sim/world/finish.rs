@@ -89,7 +89,9 @@ impl<S: System> World<S> {
             while self.requests.len() < 8 && self.send_wanted()? {}
             let served = |v: &super::Volume| v.served && v.fate == Fate::Stay;
             let quiet = self.requests.is_empty() && self.commands.is_empty();
-            if quiet && self.ios.is_empty() && self.wanted.is_empty() {
+            let whole = self.system.as_ref().is_some_and(S::is_whole);
+            let well = whole && !self.waits_for_repair();
+            if quiet && well && self.ios.is_empty() && self.wanted.is_empty() {
                 if self.volumes.values().all(served) {
                     return Ok(());
                 }

@@ -38,7 +38,8 @@ impl<S: System> World<S> {
         kind: IoKind,
     ) -> Result<(), Violation> {
         check(!self.ios.contains_key(&id), || format!("{id:?} is in use"))?;
-        let drive = self.drives.get(usize::from(index.0));
+        let drive = self.indices.get(usize::from(index.0));
+        let drive = drive.map(|at| &self.drives[*at]);
         check(drive.is_some(), || format!("{index:?} is not attached"))?;
         let bytes = match &kind {
             IoKind::Read { len, .. } | IoKind::Write { len, .. } | IoKind::ReadMeta { len } => *len,
@@ -169,7 +170,9 @@ impl<S: System> World<S> {
         let result = match what {
             What::Write(write) if strike => {
                 let rng = &mut self.rng;
-                self.drives[usize::from(disk.0)].disk.fail_write(write, rng);
+                self.drives[self.indices[usize::from(disk.0)]]
+                    .disk
+                    .fail_write(write, rng);
                 Err(EIO)
             }
             What::Read(..) if strike => Err(EIO),
@@ -177,7 +180,7 @@ impl<S: System> World<S> {
             What::Flush(point) => self.disk(disk).end_flush(point),
             What::Read(buf, early) => {
                 let late = || {
-                    self.drives[usize::from(disk.0)]
+                    self.drives[self.indices[usize::from(disk.0)]]
                         .disk
                         .read_blocks(block, blocks)
                 };

@@ -24,7 +24,7 @@ use crate::workload::Step;
 use engine::io::{CommandId, DiskIndex, Effect, Effects, IoId, Notice, Now, ReqId, VolumeId};
 use engine::planted::Bug;
 use io::Running;
-use layout::Generation;
+use layout::{Generation, ObjectPath};
 use operator::Operator;
 use requests::Request;
 use smallvec::SmallVec;
@@ -48,7 +48,7 @@ pub(crate) enum Event {
     /// A volume is served again: it gets the requests that an earlier process left open.
     SendAgain { life: u32, volume: u16 },
     /// The operator looks at a failed disk.
-    Repair { life: u32, disk: u16 },
+    Repair { life: u32, drive: usize },
 }
 
 /// A volume as the front end and the operator know it.
@@ -64,8 +64,8 @@ pub(crate) struct Volume {
     pub fate: Fate,
     /// When a request for units was refused last.
     pub refused_at: Now,
-    /// The newest layout that the engine took.
-    pub taken: Generation,
+    /// The newest description of each object that the engine took.
+    pub taken: BTreeMap<ObjectPath, Generation>,
 }
 
 /// What becomes of a volume.
@@ -97,6 +97,8 @@ pub struct World<S> {
     pub(crate) log: EventLog,
     pub(crate) coverage: Coverage,
     drives: Vec<Drive>,
+    /// For each index of a disk that was ever given out in this process, the drive.
+    indices: Vec<usize>,
     /// For each drive, which of its next I/Os fails.
     strikes: Vec<Option<u64>>,
     system: Option<S>,
@@ -114,6 +116,8 @@ pub struct World<S> {
     next_command: u64,
     /// Disks that answered with an error and were not reopened since.
     failed: Vec<bool>,
+    /// Disks that lost what they had not made durable, since their last flush that failed.
+    forgetful: Vec<bool>,
     /// When the engine last answered anything.
     answered_at: Now,
     trap: Option<Trap>,
@@ -163,6 +167,8 @@ impl<S: System> World<S> {
             commands: BTreeMap::new(),
             next_command: 0,
             failed: vec![false; usize::from(disks)],
+            forgetful: vec![false; usize::from(disks)],
+            indices: Vec::new(),
             answered_at: 0,
             trap: None,
             effects: Vec::new(),
@@ -179,7 +185,7 @@ impl<S: System> World<S> {
     }
 
     fn disk(&mut self, index: DiskIndex) -> &mut SimDisk {
-        &mut self.drives[usize::from(index.0)].disk
+        &mut self.drives[self.indices[usize::from(index.0)]].disk
     }
 
     fn schedule(&mut self, at: Now, event: Event) {
@@ -246,7 +252,7 @@ impl<S: System> World<S> {
             Event::Command { .. } => Ok(()),
             Event::SendAgain { life, volume } if life == self.life => self.send_again(volume),
             Event::SendAgain { .. } => Ok(()),
-            Event::Repair { life, disk } if life == self.life => self.repair(disk),
+            Event::Repair { life, drive } if life == self.life => self.repair(drive),
             Event::Repair { .. } => Ok(()),
             Event::Tick => {
                 self.schedule(self.now + TICK, Event::Tick);
@@ -297,14 +303,17 @@ impl<S: System> World<S> {
                     [disk.0.into(), bytes.len() as u64],
                     || format!("disk {}: {} bytes", disk.0, bytes.len()),
                 );
-                self.drives[usize::from(disk.0)].log.append(&bytes);
+                self.drives[self.indices[usize::from(disk.0)]]
+                    .log
+                    .append(&bytes);
                 Ok(())
             }
             Effect::Trim { disk, bytes } => {
                 self.log.note(self.now, "trim", [disk.0.into(), bytes], || {
                     format!("disk {}: {bytes} bytes of the volatile log", disk.0)
                 });
-                let enough = self.drives[usize::from(disk.0)].log.trim(bytes);
+                let at = self.indices[usize::from(disk.0)];
+                let enough = self.drives[at].log.trim(bytes);
                 io_is_sane::check(enough, || {
                     format!("{bytes} bytes trimmed, fewer were there")
                 })

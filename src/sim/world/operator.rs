@@ -13,7 +13,7 @@ use layout::{
     Bytes, DiskUid, Generation, Kind, Layout, Level, NodeName, Object, ObjectPath, UnitRange,
     VolumeUid,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What the operator knows of a disk.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ struct Disk {
 #[derive(Clone, Debug)]
 pub(crate) struct Operator {
     disks: Vec<Disk>,
-    pub layouts: std::collections::BTreeMap<u16, Layout>,
+    pub layouts: BTreeMap<u16, Layout>,
     segment: u64,
     next_volume: u16,
 }
@@ -87,21 +87,108 @@ impl Operator {
         self.next_volume += 1;
         let mut uid = [0; 16];
         uid[..2].copy_from_slice(&number.to_le_bytes());
-        let size = Bytes(segments * self.segment);
-        let disk = rng.index(self.disks.len());
-        let disk = self.disks[disk].uid;
-        let ahead = rng.below(3) as u32;
-        let mut units = self.take(disk, ahead, rng);
-        units.sort_unstable();
+        let root = self.shape(segments, rng);
         let layout = Layout {
             volume: VolumeUid(uid),
             name: format!("volume-{number}"),
             generation: Generation(1),
-            size,
-            root: object(Kind::Extents { disk, size, units }),
+            size: root.size(),
+            root,
         };
         self.layouts.insert(number, layout.clone());
         (number, layout)
+    }
+
+    /// A tree that shows at least so many segments: mostly mirrors, where there are disks for them.
+    fn shape(&mut self, segments: u64, rng: &mut Rng) -> Object {
+        let mut disks: Vec<usize> = (0..self.disks.len()).collect();
+        rng.shuffle(&mut disks);
+        if disks.len() == 1 {
+            return self.leaf(disks[0], segments, rng);
+        }
+        let mut copies = |o: &mut Self, segments, rng: &mut Rng| {
+            let legs = rng.range(2, disks.len().min(3) as u64) as usize;
+            let copies = disks[..legs].iter().map(|d| o.leaf(*d, segments, rng));
+            let copies = copies.collect();
+            disks.rotate_left(1);
+            object(Kind::Mirror { copies })
+        };
+        let unit = Bytes(self.segment);
+        match rng.below(10) {
+            0..6 => copies(self, segments, rng),
+            6 => {
+                let parts = vec![copies(self, segments, rng), copies(self, 2, rng)];
+                object(Kind::Concat { parts })
+            }
+            7 => {
+                let columns = (0..2)
+                    .map(|_| copies(self, segments.div_ceil(2), rng))
+                    .collect();
+                object(Kind::Stripe { unit, columns })
+            }
+            8 => {
+                let leaf = |d| self.leaf(d, segments.div_ceil(2), rng);
+                let columns = disks.into_iter().take(2).map(leaf).collect();
+                object(Kind::Stripe { unit, columns })
+            }
+            _ => {
+                let first = vec![
+                    self.leaf(disks[0], 2, rng),
+                    self.leaf(disks[0], segments, rng),
+                ];
+                let second = vec![
+                    self.leaf(disks[1], segments, rng),
+                    self.leaf(disks[1], 2, rng),
+                ];
+                let copies = [first, second].map(|parts| object(Kind::Concat { parts }));
+                object(Kind::Mirror {
+                    copies: copies.into(),
+                })
+            }
+        }
+    }
+
+    fn leaf(&mut self, disk: usize, segments: u64, rng: &mut Rng) -> Object {
+        let disk = self.disks[disk].uid;
+        let mut units = self.take(disk, rng.below(3) as u32, rng);
+        units.sort_unstable();
+        let size = Bytes(segments * self.segment);
+        object(Kind::Extents { disk, size, units })
+    }
+
+    /// Whether the disk of this name is among those that `which` marks.
+    pub fn is_among(&self, uid: DiskUid, which: &[bool]) -> bool {
+        self.disks
+            .iter()
+            .zip(which)
+            .any(|(d, marked)| *marked && d.uid == uid)
+    }
+
+    /// Whether any part of the volume lies on such a disk.
+    pub fn touches(&self, volume: u16, on: impl Fn(DiskUid) -> bool) -> bool {
+        let mut touches = false;
+        if let Some(layout) = self.layouts.get(&volume) {
+            layout.root.visit(ObjectPath::ROOT, &mut |_, object| {
+                if let Kind::Extents { disk, .. } = &object.kind {
+                    touches |= on(*disk);
+                }
+            });
+        }
+        touches
+    }
+
+    /// Whether the volume cannot do without such disks: no other copy has the same content.
+    pub fn depends(&self, volume: u16, on: impl Fn(DiskUid) -> bool + Copy) -> bool {
+        fn of(object: &Object, on: impl Fn(DiskUid) -> bool + Copy) -> bool {
+            match &object.kind {
+                Kind::Extents { disk, .. } => on(*disk),
+                Kind::Mirror { copies } => copies.iter().all(|o| of(o, on)),
+                Kind::Stripe { columns: below, .. } | Kind::Concat { parts: below } => {
+                    below.iter().any(|o| of(o, on))
+                }
+            }
+        }
+        self.layouts.get(&volume).is_some_and(|l| of(&l.root, on))
     }
 
     fn number(&self, uid: VolumeUid) -> Option<u16> {
@@ -268,9 +355,9 @@ impl<S: System> World<S> {
                 self.coverage.hit("answer: detach");
                 self.detached(uid);
             }
-            Command::Delete(uid) => {
+            Command::Delete(layout) => {
                 self.coverage.hit("answer: delete");
-                if let Some(number) = self.operator.number(uid) {
+                if let Some(number) = self.operator.number(layout.volume) {
                     self.operator.forget(number);
                     self.volumes.remove(&number);
                 }
@@ -315,7 +402,8 @@ impl<S: System> World<S> {
             return;
         };
         if volume.fate == Fate::Go {
-            return self.command(Command::Delete(uid), 0);
+            let layout = self.operator.layouts[&number].clone();
+            return self.command(Command::Delete(layout), 0);
         }
         volume.fate = Fate::Stay;
         self.attach(number);
@@ -363,11 +451,22 @@ impl<S: System> World<S> {
         let Some(volume) = number.and_then(|n| self.volumes.get_mut(&n)) else {
             return Ok(());
         };
-        let taken = volume.taken.max(layout.generation);
-        older_layouts_are_refused::check(
-            layout.generation,
-            std::mem::replace(&mut volume.taken, taken),
-        )
+        let only = match command {
+            Command::Grant { path, .. } => Some(*path),
+            _ => None,
+        };
+        let mut checked = Ok(());
+        layout.root.visit(ObjectPath::ROOT, &mut |path, object| {
+            let leaf = object.children().is_empty();
+            if leaf && only.is_none_or(|only| only == path) {
+                let taken = volume.taken.entry(path).or_default();
+                let given = object.generation;
+                let check = older_layouts_are_refused::check(given, *taken);
+                *taken = given.max(*taken);
+                checked = checked.clone().and(check);
+            }
+        });
+        checked
     }
 
     /// A command may fail only where a disk did, and is sent again when the disk was reopened; or
@@ -388,8 +487,8 @@ impl<S: System> World<S> {
             return Ok(());
         }
         match command {
-            Command::Delete(uid) if gone => {
-                if let Some(number) = self.operator.number(uid) {
+            Command::Delete(layout) if gone => {
+                if let Some(number) = self.operator.number(layout.volume) {
                     self.operator.forget(number);
                     self.volumes.remove(&number);
                 }
@@ -418,7 +517,7 @@ impl<S: System> World<S> {
             served: false,
             fate: Fate::Stay,
             refused_at: 0,
-            taken: Generation(0),
+            taken: BTreeMap::new(),
         };
         self.volumes.insert(number, volume);
         self.command(Command::Attach(id, layout), 0);
@@ -429,7 +528,7 @@ impl<S: System> World<S> {
             volume,
             path,
             units,
-            ..
+            disk,
         } = notice
         else {
             return Ok(());
@@ -442,7 +541,9 @@ impl<S: System> World<S> {
             Command::Grant {
                 volume: v, path: p, ..
             }
-            | Command::Refuse { volume: v, path: p } => v == volume && p == path,
+            | Command::Refuse {
+                volume: v, path: p, ..
+            } => v == volume && p == path,
             _ => false,
         });
         if answered {
@@ -464,6 +565,7 @@ impl<S: System> World<S> {
         };
         let command = granted.unwrap_or_else(|| Command::Refuse {
             volume: *volume,
+            disk: *disk,
             path: *path,
         });
         self.command(command, delay);

@@ -212,7 +212,9 @@ impl<S: System> World<S> {
                 }
                 let what = format!("{:?}", request.action);
                 let causes = Causes {
-                    disk_failed: self.failed.contains(&true),
+                    disk_failed: self
+                        .operator
+                        .depends(id, |uid| self.operator.is_among(uid, &self.failed)),
                     refused: volume.refused_at >= request.at,
                 };
                 errors_have_causes::check(error, causes, &what)

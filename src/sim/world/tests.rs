@@ -2,7 +2,7 @@
 //! made in it is caught by the checker that is named for it.
 
 use super::*;
-use crate::run::{Plan, run};
+use crate::run::{Plan, run_on};
 use crate::swarm::Swarm;
 use engine::io::{Buf, Completion, IoKind, Op};
 use layout::{ObjectPath, VolumeUid};
@@ -146,6 +146,24 @@ impl System for Simple {
         });
     }
     fn tick(&mut self, _: Now, _: &mut Effects) {}
+    fn reopen(
+        &mut self,
+        _: Now,
+        _: DiskIndex,
+        _: DiskIndex,
+        _: &mut Drive,
+        _: &Swarm,
+        _: Option<Bug>,
+        _: &mut Effects,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+    fn is_whole(&self) -> bool {
+        true
+    }
+    fn transitions(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
     fn check(_: &mut Drive) -> Vec<String> {
         Vec::new()
     }
@@ -164,6 +182,7 @@ fn plan(seed: u64) -> Plan {
         bug: None,
         print: false,
         until: None,
+        disks: None,
     }
 }
 
@@ -172,7 +191,7 @@ fn seeds(mistake: Mistake, seeds: std::ops::Range<u64>) -> Vec<&'static str> {
     MISTAKE.set(mistake);
     let mut names = Vec::new();
     for seed in seeds {
-        if let Some(violation) = run::<Simple>(plan(seed), 1).violation {
+        if let Some(violation) = run_on::<Simple>(plan(seed), 1).violation {
             assert!(mistake != Mistake::None, "seed {seed}: {violation}");
             names.push(violation.checker);
         }
@@ -182,7 +201,7 @@ fn seeds(mistake: Mistake, seeds: std::ops::Range<u64>) -> Vec<&'static str> {
 
 #[test]
 fn an_engine_too_simple_to_be_wrong_passes() {
-    println!("seeds 0..60; replay one with run::<Simple>(plan(seed), 1)");
+    println!("seeds 0..60; replay one with run_on::<Simple>(plan(seed), 1)");
     assert!(seeds(Mistake::None, 0..60).is_empty());
 }
 
@@ -211,8 +230,11 @@ fn each_mistake_is_caught_by_the_checker_named_for_it() {
 fn one_seed_is_one_run() {
     MISTAKE.set(Mistake::None);
     for seed in 0..5 {
-        let (a, b) = (run::<Simple>(plan(seed), 1), run::<Simple>(plan(seed), 1));
+        let (a, b) = (
+            run_on::<Simple>(plan(seed), 1),
+            run_on::<Simple>(plan(seed), 1),
+        );
         assert_eq!((a.hash, a.steps), (b.hash, b.steps));
-        assert_ne!(a.hash, run::<Simple>(plan(seed + 100), 1).hash);
+        assert_ne!(a.hash, run_on::<Simple>(plan(seed + 100), 1).hash);
     }
 }

@@ -1,4 +1,5 @@
-//! The whole data plane with the real engine, driven over the control socket: a mirror on two disks.
+//! The whole data plane with the real engine, driven over the control socket: a mirror on two
+//! disks.
 
 use crate::tests::{assert_clean, print_pauses};
 use crate::world::{World, signal, until};

@@ -6,7 +6,7 @@ use crate::writer::{Block, Seen, Writer, fill, open};
 use dataplane::keeper::Kind;
 use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -119,22 +119,25 @@ fn a_volume_is_a_block_device() {
     ] {
         file.write_all_at(&block.0, 5 * 4096).unwrap();
         // SAFETY: no pointers.
-        assert_eq!(
-            unsafe { libc::fallocate(file.as_raw_fd(), mode, 5 * 4096, 4096) },
-            0
-        );
+        let done = unsafe { libc::fallocate(file.as_raw_fd(), mode, 5 * 4096, 4096) };
+        assert_eq!(done, 0, "mode {mode}");
         file.read_exact_at(&mut back.0, 5 * 4096).unwrap();
         assert!(back.0 == [0; 4096], "mode {mode}");
     }
 
-    let used = OpenOptions::new()
+    // As a mount would.
+    let exclusive = OpenOptions::new()
         .read(true)
-        .write(true)
+        .custom_flags(libc::O_EXCL)
         .open(&path)
         .unwrap();
-    // SAFETY: no pointers: the device is claimed as a mount would.
-    let exclusive = std::fs::OpenOptions::new();
-    drop((used, exclusive));
+    assert!(
+        world
+            .loop_command(0, &["detach".into()])
+            .unwrap_err()
+            .contains("in use")
+    );
+    drop(exclusive);
     drop(file);
     assert!(world.loop_command(0, &["resize".into()]).is_ok());
     assert!(world.loop_command(0, &["detach".into()]).is_ok());

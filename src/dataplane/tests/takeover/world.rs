@@ -88,8 +88,8 @@ impl World {
         self.parent = Some(self.spawn("role-parent", &words, &[]));
     }
 
-    /// Starts a parent with the real I/O process, which loses what was not flushed when it dies if `power_cut`
-    /// is not 0.
+    /// Starts a parent with the real I/O process, which loses what was not flushed when it dies if
+    /// `power_cut` is not 0.
     pub fn start_engine(&mut self, power_cut: u64) {
         let _ = std::fs::remove_file(self.program());
         std::os::unix::fs::symlink(std::env::current_exe().unwrap(), self.program()).unwrap();
