@@ -579,7 +579,7 @@ fn the_journal() {
         disk.write(offset, &closed.encode()).unwrap();
     }
     assert_eq!(problems(&mut disk), [Problem::NotEmpty { groups: 3 }]);
-    b.write(0, 21, &[9; 1]).unwrap().unwrap();
+    b.write(0, 23, &[9; 1]).unwrap().unwrap();
     b.volatile[70] ^= 1;
     let report = check(&mut b.disk, &b.volatile);
     let why = "an entry is damaged";
