@@ -58,11 +58,7 @@ impl Metadata {
         let mut pages: BTreeMap<u32, Vec<&Record>> = BTreeMap::new();
         let twice = planted.has(Bug::JournalReplayedTwice);
         let older = records.iter().enumerate().take(records.len() / 2);
-        for (i, record) in records
-            .iter()
-            .enumerate()
-            .chain(older.filter(|_| twice))
-        {
+        for (i, record) in records.iter().enumerate().chain(older.filter(|_| twice)) {
             let addr = address(superblock, record);
             if addr.is_some_and(|a| starts.get(&a).is_some_and(|start| i < *start)) {
                 continue;

@@ -132,16 +132,9 @@ impl Volume {
                 .map(|r| r.generation)
                 .filter(|g| !grown || *g > 0);
             let oldest = if fresh { 1 } else { known.min().unwrap_or(0) };
-            let state = if record.stale & 1 << leg != 0 {
-                Leg::Stale
-            } else if let Some(e) = missing {
-                return Err(e.clone());
-            } else if oldest == 0 {
-                Leg::Dropping(Some(Lost::Blank))
-            } else if oldest + 1 < record.generation {
-                Leg::Dropping(Some(Lost::Unknown))
-            } else {
-                Leg::Live
+            let state = match leg_state(&record, leg, oldest) {
+                Leg::Stale => Leg::Stale,
+                state => missing.map_or(Ok(state), |e| Err(e.clone()))?,
             };
             let regions = &self.leaf_region_blocks[range.start as usize..range.end as usize];
             region_blocks = regions.iter().copied().fold(region_blocks, u64::max);
@@ -416,6 +409,19 @@ impl Volume {
             self.settle(index, cx);
         }
         self.pump(index, cx);
+    }
+}
+
+/// What a leg is by the record that is right and by the generation of its own.
+fn leg_state(record: &LegsRecord, leg: u8, own: u64) -> Leg {
+    if record.stale & 1 << leg != 0 {
+        Leg::Stale
+    } else if own == 0 {
+        Leg::Dropping(Some(Lost::Blank))
+    } else if own + 1 < record.generation {
+        Leg::Dropping(Some(Lost::Unknown))
+    } else {
+        Leg::Live
     }
 }
 

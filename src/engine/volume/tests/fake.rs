@@ -180,10 +180,32 @@ impl Fake {
         }
     }
 
-    fn is_damaged(&self, p: &Pending, start: u64, count: u64) -> bool {
+    fn is_damaged(&self, p: &Pending) -> bool {
         let s = u64::from(SEGMENT_BLOCKS);
+        let (start, count) = match p.what {
+            What::Read(span, _) | What::Write(span, _) => (span.start, u64::from(span.count)),
+            What::Discard(start, count) => (start, count),
+            What::Scan(segment, _) => (u64::from(segment) * s, s),
+            What::Reserve(_) | What::Flush | What::Mark(_) | What::Legs(..) => return false,
+        };
         (start / s..=(start + count - 1) / s)
             .any(|seg| self.damaged.contains(&(p.disk, p.slot, seg as u32)))
+    }
+
+    fn scanned(&self, at: (u16, u16), segment: u32, since: Epoch) -> SegmentScan {
+        let image = &self.leaves[&at].now;
+        assert!(
+            since == Epoch(0) || image.held.contains(&since.0),
+            "changes after {since} are asked for, held are {:?}",
+            image.held
+        );
+        let mut s = SegmentScan::default();
+        for b in 0..SEGMENT_BLOCKS {
+            let i = (segment * SEGMENT_BLOCKS + b) as usize;
+            s.valid[0] |= u64::from(image.blocks[i].is_some()) << b;
+            s.changed[0] |= u64::from(image.changed[i] > since.0) << b;
+        }
+        s
     }
 
     fn carry_out(
@@ -192,18 +214,10 @@ impl Fake {
         mut block: impl FnMut(u64) -> bool,
     ) -> Result<Outcome, LeafError> {
         let at = (p.disk, p.slot);
+        if self.is_damaged(p) {
+            return Err(LeafError::Segment);
+        }
         match &p.what {
-            What::Read(span, _) | What::Write(span, _)
-                if self.is_damaged(p, span.start, u64::from(span.count)) =>
-            {
-                return Err(LeafError::Segment);
-            }
-            What::Discard(start, count) if self.is_damaged(p, *start, *count) => {
-                return Err(LeafError::Segment);
-            }
-            What::Scan(seg, _) if self.damaged.contains(&(p.disk, p.slot, *seg)) => {
-                return Err(LeafError::Segment);
-            }
             What::Reserve(_) if self.full.contains(&p.disk) => return Err(LeafError::NoSpace),
             What::Reserve(span) => {
                 assert!(span.count > 0);
@@ -261,19 +275,7 @@ impl Fake {
                 leaf.durable.held = image.held.clone();
             }
             What::Scan(segment, since) => {
-                let image = &self.leaves[&at].now;
-                let mut s = SegmentScan::default();
-                for b in 0..SEGMENT_BLOCKS {
-                    let i = (segment * SEGMENT_BLOCKS + b) as usize;
-                    s.valid[0] |= u64::from(image.blocks[i].is_some()) << b;
-                    s.changed[0] |= u64::from(image.changed[i] > since.0) << b;
-                }
-                assert!(
-                    *since == Epoch(0) || image.held.contains(&since.0),
-                    "changes after {since} are asked for, held are {:?}",
-                    image.held
-                );
-                return Ok(Outcome::Scan(s));
+                return Ok(Outcome::Scan(self.scanned(at, *segment, *since)));
             }
         }
         Ok(Outcome::Ok)

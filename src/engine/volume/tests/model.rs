@@ -15,13 +15,16 @@ struct Write {
     durable: bool,
 }
 
+/// Blocks with their values.
+pub type Blocks = Vec<(u64, Option<u64>)>;
+
 /// All blocks of a volume.
 #[derive(Debug)]
 pub struct Model {
     blocks: Vec<Vec<Write>>,
     clock: u64,
     /// Requests not answered: the value of each block, and when it was submitted.
-    open: BTreeMap<u64, (u64, Vec<(u64, Option<u64>)>)>,
+    open: BTreeMap<u64, (u64, Blocks)>,
 }
 
 impl Model {
@@ -45,7 +48,7 @@ impl Model {
         self.clock
     }
 
-    pub fn submit(&mut self, req: u64, writes: Vec<(u64, Option<u64>)>) {
+    pub fn submit(&mut self, req: u64, writes: Blocks) {
         let submitted = self.now();
         for (block, value) in &writes {
             self.blocks[*block as usize].push(Write {

@@ -208,7 +208,11 @@ impl Life {
     }
 
     fn crash(&mut self, power: bool) {
-        self.steps.push(format!("crash, power cut: {power}"));
+        let status = self.rig.volume.as_ref().unwrap().status();
+        self.steps.push(format!(
+            "crash, power cut: {power}, of {:?}",
+            status.mirrors
+        ));
         self.count();
         if power {
             self.rig.fake.power_cut(&mut self.rng);
@@ -216,14 +220,16 @@ impl Life {
         } else {
             self.rig.fake.crash(&mut self.rng);
             // A disk that forgot what was not flushed, and nobody knows.
-            let status = self.rig.volume.as_ref().unwrap().status();
-            let legs = status.mirrors.iter().flat_map(|m| &m.legs);
-            let counts = |l: &LegStatus| !matches!(l.state, Leg::Stale | Leg::Rebuilding(_));
             let failed = |d: &DiskUid| self.rig.fake.failed.contains(&(u16::from(d.0[0]) - 1));
-            if legs
-                .filter(|l| counts(l))
-                .any(|l| l.disks.iter().any(failed))
-            {
+            let counts = |l: &LegStatus| !matches!(l.state, Leg::Stale | Leg::Rebuilding(_));
+            let legs = status
+                .mirrors
+                .iter()
+                .flat_map(|m| &m.legs)
+                .filter(|l| counts(l));
+            let leaves = self.rig.volume.as_ref().unwrap().tree().leaves().iter();
+            let plain = leaves.filter(|l| l.mirror.is_none()).map(|l| &l.disk);
+            if legs.flat_map(|l| &l.disks).chain(plain).any(failed) {
                 self.model.lose();
             }
         }
