@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 refused or failed, 64 wrong usage; `verify` has its own.
 
 mod commands;
+mod demo;
 mod file_disk;
 mod table;
 mod yaml;
@@ -25,10 +26,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(commands::demo::Args),
     Format(commands::format::Args),
     Inspect(commands::inspect::Args),
     Verify(commands::verify::Args),
     Plan(commands::plan::Args),
+    Keeper(commands::keeper::Args),
+    Dataplane(commands::dataplane::Args),
+    #[command(hide = true)]
+    DataplaneIo(commands::dataplane::IoArgs),
+    #[command(hide = true)]
+    DataplaneLoop(commands::dataplane::LoopArgs),
+    #[command(hide = true)]
+    DemoApplication(commands::demo::ApplicationArgs),
 }
 
 fn main() -> ExitCode {
@@ -43,10 +53,16 @@ fn main() -> ExitCode {
     };
     let mut out = std::io::stdout().lock();
     let result = match cli.command {
+        Command::Demo(args) => args.run(&mut out),
         Command::Format(args) => args.run(&mut out),
         Command::Inspect(args) => args.run(&mut out),
         Command::Verify(args) => args.run(&mut out),
         Command::Plan(args) => args.run(&mut out),
+        Command::Keeper(args) => args.run(),
+        Command::Dataplane(args) => args.run(),
+        Command::DataplaneIo(args) => args.run(),
+        Command::DataplaneLoop(args) => args.run(&mut out),
+        Command::DemoApplication(args) => args.run(&mut out),
     };
     let result = result.and_then(|code| {
         out.flush()?;
