@@ -4,8 +4,8 @@
 //! hands ended calls of the stores to their volumes until nothing is left to hand on. Nothing is
 //! called back from inside: a store and a volume never know of each other.
 //!
-//! Tokens: the upper 16 bits say whose call it is, 0 the node's own, else the volume's index plus one.
-//! I/O names: the upper 16 bits are the disk's index.
+//! Tokens: the upper 16 bits say whose call it is, 0 the node's own, else the volume's index plus
+//! one. I/O names: the upper 16 bits are the disk's index.
 //!
 //! The order of effects: what stores want comes before what volumes say in the same step, so that a
 //! reply follows the entry of the volatile log that makes it safe.

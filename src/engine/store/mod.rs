@@ -25,6 +25,7 @@ mod log;
 mod object;
 mod open;
 mod pages;
+mod read;
 pub(crate) mod replay;
 mod write;
 

@@ -1,6 +1,6 @@
 //! A mirror of a volume: its legs, and what happens when one fails.
 
-use super::copy::Job;
+use super::job::Job;
 use super::leg::{Counts, Event, Leg};
 use super::lock::Locks;
 use super::record::Recording;

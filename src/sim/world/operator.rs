@@ -497,7 +497,7 @@ impl<S: System> World<S> {
         Ok(())
     }
 
-    /// A command may fail only where a disk did, and is sent again when the disk was reopened; or
+    /// A command may fail only where a disk did, even if that was reopened since; it is sent again. Or
     /// where a newer one overtook it.
     fn refused(&mut self, command: Command, error: &CommandError) -> Result<(), Violation> {
         let gone = matches!(error, CommandError::UnknownVolume(_));
@@ -522,7 +522,11 @@ impl<S: System> World<S> {
                 }
                 Ok(())
             }
-            other if self.failed.contains(&true) => {
+            other
+                if self.failed.contains(&true)
+                    || self.indices.len() > self.drives.len()
+                        && matches!(error, CommandError::DiskFailed(_)) =>
+            {
                 self.command(other, 5_000_000);
                 Ok(())
             }

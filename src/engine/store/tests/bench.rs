@@ -3,7 +3,7 @@
 
 use crate::disk::{Disk, MemDisk};
 use crate::format::geometry::GeometryChoice;
-use crate::io::{Buf, Completion, Effect, Effects, IoId, IoKind, Notice, ReqId};
+use crate::io::{Buf, Completion, Effect, Effects, IoKind, Notice, ReqId};
 use crate::leaf::{Done, LeafError, LegsRecord, Outcome, Span, Token};
 use crate::store::{Config, Format, Grant, OpenError, Sink, Store, format};
 use layout::{DiskUid, Generation, ObjectPath, VolumeUid};
@@ -78,53 +78,57 @@ impl<D: Disk> Bench<D> {
         (token, answer)
     }
 
-    fn carry_out(&mut self, out: Effects, mut done: VecDeque<Done>) {
-        let mut out = VecDeque::from(out);
+    fn carry_out(&mut self, out: Effects, done: VecDeque<Done>) {
+        let (mut out, mut done) = (VecDeque::from(out), done);
         loop {
             self.ended
                 .extend(done.drain(..).map(|d| (d.token, d.result)));
             let Some(effect) = out.pop_front() else {
                 return;
             };
-            let Some((id, offset, kind)) = self.take_effect(effect) else {
-                continue;
+            let (id, offset, kind) = match effect {
+                Effect::Io {
+                    id, offset, kind, ..
+                } => (id, offset, kind),
+                Effect::Zero {
+                    buf: Buf::Request { req, at },
+                    len,
+                } => {
+                    let at = at as usize;
+                    self.buffers.get_mut(&req.0).unwrap()[at..at + len as usize].fill(0);
+                    continue;
+                }
+                Effect::Append { bytes, .. } => {
+                    self.volatile.extend(bytes);
+                    continue;
+                }
+                Effect::Trim { bytes, .. } => {
+                    self.volatile.drain(..bytes as usize);
+                    continue;
+                }
+                Effect::Notice(n) => {
+                    self.notices.push(n);
+                    continue;
+                }
+                other => panic!("unexpected {other:?}"),
             };
             let mut meta = Vec::new();
-            let end = self.perform(offset, kind, &mut meta);
+            let end = self.io(offset, kind, &mut meta);
             let mut more = Vec::new();
-            let mut sink = Sink {
-                now: 0,
-                out: &mut more,
-                done: &mut done,
-            };
-            self.store.complete(id, end, &mut sink);
+            self.store.complete(
+                id,
+                end,
+                &mut Sink {
+                    now: 0,
+                    out: &mut more,
+                    done: &mut done,
+                },
+            );
             out.extend(more);
         }
     }
 
-    /// Carries out an effect; an I/O is given back.
-    fn take_effect(&mut self, effect: Effect) -> Option<(IoId, u64, IoKind)> {
-        match effect {
-            Effect::Io {
-                id, offset, kind, ..
-            } => return Some((id, offset, kind)),
-            Effect::Zero {
-                buf: Buf::Request { req, at },
-                len,
-            } => {
-                let at = at as usize;
-                self.buffers.get_mut(&req.0).unwrap()[at..at + len as usize].fill(0);
-            }
-            Effect::Append { bytes, .. } => self.volatile.extend(bytes),
-            Effect::Trim { bytes, .. } => drop(self.volatile.drain(..bytes as usize)),
-            Effect::Notice(n) => self.notices.push(n),
-            other => panic!("unexpected {other:?}"),
-        }
-        None
-    }
-
-    /// Carries out an I/O; metadata that is read goes to `meta`.
-    fn perform<'a>(&mut self, offset: u64, kind: IoKind, meta: &'a mut Vec<u8>) -> Completion<'a> {
+    fn io<'m>(&mut self, offset: u64, kind: IoKind, meta: &'m mut Vec<u8>) -> Completion<'m> {
         match kind {
             IoKind::Read {
                 buf: Buf::Request { req, at },
@@ -133,25 +137,30 @@ impl<D: Disk> Bench<D> {
                 let (at, len) = (at as usize, len as usize);
                 let buffer = &mut self.buffers.get_mut(&req.0).unwrap()[at..at + len];
                 self.disk.read(offset, buffer).unwrap();
+                Completion::Done
             }
             IoKind::Write {
                 buf: Buf::Request { req, at },
                 len,
             } => {
                 let (at, len) = (at as usize, len as usize);
-                let data = &self.buffers[&req.0][at..at + len];
-                self.disk.write(offset, data).unwrap();
+                self.disk
+                    .write(offset, &self.buffers[&req.0][at..at + len])
+                    .unwrap();
+                Completion::Done
             }
-            IoKind::WriteMeta { bytes, .. } => self.disk.write(offset, &bytes).unwrap(),
+            IoKind::WriteMeta { bytes, .. } => {
+                self.disk.write(offset, &bytes).unwrap();
+                Completion::Done
+            }
             IoKind::ReadMeta { len } => {
                 meta.resize(len as usize, 0);
                 self.disk.read(offset, meta).unwrap();
-                return Completion::Bytes(meta);
+                Completion::Bytes(meta)
             }
-            IoKind::Flush => {}
+            IoKind::Flush => Completion::Done,
             other => panic!("unexpected {other:?}"),
         }
-        Completion::Done
     }
 
     pub fn grant(&mut self, volume: u8, segments: u32, units: &[u32]) -> u16 {
