@@ -10,8 +10,8 @@
 //! - Data blocks carry no checksum: their content is not judged.
 //! - A unit that is granted to two objects: its one header can name only one, so what is seen is
 //!   an object that does not have what its layout says, which only the layout's owner knows.
-//! - Metadata blocks that nobody reads (owner texts of free slots, pages of segments that have none,
-//!   ring blocks outside the live groups) may hold anything.
+//! - Metadata blocks that nobody reads (owner texts of free slots, pages of segments that have
+//!   none, ring blocks outside the live groups) may hold anything.
 
 mod gentle;
 mod identity;
