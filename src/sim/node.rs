@@ -200,10 +200,14 @@ impl Node {
         begun: Result<(), CommandError>,
         out: &mut Effects,
     ) {
-        if let Err(error) = begun
-            && let Some(flow) = self.parts.remove(&part)
-        {
-            self.part_ended(now, flow, Err(error), out);
+        let result = match begun {
+            Ok(()) => return,
+            // A removal given again: of this leaf it was done.
+            Err(CommandError::UnknownVolume(_)) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Some(flow) = self.parts.remove(&part) {
+            self.part_ended(now, flow, result, out);
         }
     }
 }

@@ -212,7 +212,10 @@ impl Store {
                 break;
             }
         }
-        self.append_records(sink);
+        // A log that was emptied because a flush failed must not begin in the middle.
+        if self.failed.is_none() {
+            self.append_records(sink);
+        }
     }
 
     /// A flush failed: the device may have dropped what was written since the last one. The

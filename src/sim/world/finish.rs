@@ -90,7 +90,7 @@ impl<S: System> World<S> {
             let served = |v: &super::Volume| v.served && v.fate == Fate::Stay;
             let quiet = self.requests.is_empty() && self.commands.is_empty();
             let whole = self.system.as_ref().is_some_and(S::is_whole);
-            let well = whole && !self.waits_for_repair();
+            let well = (whole || self.lacks_space()) && !self.waits_for_repair();
             if quiet && well && self.ios.is_empty() && self.wanted.is_empty() {
                 if self.volumes.values().all(served) {
                     return Ok(());
@@ -98,6 +98,11 @@ impl<S: System> World<S> {
             }
             self.step()?;
         }
+    }
+
+    /// Whether a copy may stay stale because its disk is full: long after the last answer.
+    fn lacks_space(&self) -> bool {
+        self.operator.is_full() && self.now > self.answered_at + PATIENCE / 2
     }
 
     /// Something is answered now and then while something waits.
@@ -112,7 +117,8 @@ impl<S: System> World<S> {
             .map(|(req, r)| format!("{req:?} {:?}", r.action));
         let commands = self.commands.iter().map(|(id, c)| format!("{id:?} {c:?}"));
         let whole = self.system.as_ref().is_some_and(S::is_whole);
-        let copies = (!whole).then(|| "a copy that does not count yet".to_owned());
+        let copies =
+            (!whole && !self.lacks_space()).then(|| "a copy that does not count yet".to_owned());
         let away = self
             .volumes
             .iter()
@@ -123,6 +129,10 @@ impl<S: System> World<S> {
     }
 
     fn check_space(&mut self) -> Result<(), Violation> {
+        if !self.system.as_ref().is_some_and(S::is_whole) {
+            // A copy that does not count was not told of the discards.
+            return Ok(());
+        }
         let usage = self.system.as_ref().map(S::usage).unwrap_or_default();
         for (volume, used) in usage {
             space_is_conserved::check(&format!("volume {volume}"), used, 0)?;

@@ -177,6 +177,11 @@ impl Operator {
         touches
     }
 
+    /// Whether a disk has no more units to give.
+    pub fn is_full(&self) -> bool {
+        self.disks.iter().any(|d| d.free.is_empty())
+    }
+
     /// Whether a request may be cut in parts that have nothing to do with one another: one may have
     /// been done when another finds no space.
     pub fn is_cut(&self, volume: u16) -> bool {
