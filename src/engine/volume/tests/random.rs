@@ -401,3 +401,30 @@ fn random_lives() {
         assert!(n > 0 || count < 100, "never: {name}");
     }
 }
+
+/// Each of these is seen: a life with it breaks what one without it keeps.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn planted_mistakes_are_seen() {
+    use crate::planted::{Bug, Planted};
+    let bugs = [
+        Bug::LegLossNotDurable,
+        Bug::StaleLegRead,
+        Bug::RebuildForgetsDiscards,
+        Bug::DirtyMarkSkipped,
+    ];
+    for bug in bugs {
+        let seen = (1..=1000u64).find_map(|seed| {
+            let live = move || {
+                let mut life = Life::new(seed);
+                life.rig.planted = Planted::with(Some(bug));
+                life.live(1500);
+            };
+            let broken = std::panic::catch_unwind(live).err()?;
+            let why = broken.downcast_ref::<String>().cloned();
+            Some((seed, why.unwrap_or_default()))
+        });
+        println!("{bug:?}: {seen:?}");
+        assert!(seen.is_some(), "{bug:?} is not seen in 1000 lives");
+    }
+}
