@@ -102,6 +102,7 @@ impl<S: System> World<S> {
 
     /// Something is answered now and then while something waits.
     pub(super) fn check_progress(&self) -> Result<(), Violation> {
+        // While nobody asks for anything, only a drain waits.
         if self.now < self.answered_at + PATIENCE {
             return Ok(());
         }
@@ -110,7 +111,14 @@ impl<S: System> World<S> {
             .iter()
             .map(|(req, r)| format!("{req:?} {:?}", r.action));
         let commands = self.commands.iter().map(|(id, c)| format!("{id:?} {c:?}"));
-        let waiting: Vec<_> = requests.chain(commands).collect();
+        let whole = self.system.as_ref().is_some_and(S::is_whole);
+        let copies = (!whole).then(|| "a copy that does not count yet".to_owned());
+        let away = self
+            .volumes
+            .iter()
+            .filter(|(_, v)| !v.served || v.fate != Fate::Stay);
+        let away = away.map(|(number, v)| format!("volume {number}, to {:?}", v.fate));
+        let waiting: Vec<_> = requests.chain(commands).chain(copies).chain(away).collect();
         converges_after_heal::check(&waiting)
     }
 

@@ -177,6 +177,13 @@ impl Operator {
         touches
     }
 
+    /// Whether a request may be cut in parts that have nothing to do with one another: one may have
+    /// been done when another finds no space.
+    pub fn is_cut(&self, volume: u16) -> bool {
+        let cut = |o: &Object| matches!(o.kind, Kind::Stripe { .. } | Kind::Concat { .. });
+        self.layouts.get(&volume).is_some_and(|l| cut(&l.root))
+    }
+
     /// Whether the volume cannot do without such disks: no other copy has the same content.
     pub fn depends(&self, volume: u16, on: impl Fn(DiskUid) -> bool + Copy) -> bool {
         fn of(object: &Object, on: impl Fn(DiskUid) -> bool + Copy) -> bool {
@@ -490,7 +497,7 @@ impl<S: System> World<S> {
         Ok(())
     }
 
-    /// A command may fail only where a disk did, and is sent again when the disk was reopened; or
+    /// A command may fail only where a disk did, even if that was reopened since; it is sent again. Or
     /// where a newer one overtook it.
     fn refused(&mut self, command: Command, error: &CommandError) -> Result<(), Violation> {
         let gone = matches!(error, CommandError::UnknownVolume(_));
@@ -515,7 +522,11 @@ impl<S: System> World<S> {
                 }
                 Ok(())
             }
-            other if self.failed.contains(&true) => {
+            other
+                if self.failed.contains(&true)
+                    || self.indices.len() > self.drives.len()
+                        && matches!(error, CommandError::DiskFailed(_)) =>
+            {
                 self.command(other, 5_000_000);
                 Ok(())
             }
