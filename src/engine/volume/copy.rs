@@ -15,6 +15,7 @@ use super::slab::Key;
 use super::{Call, Ctx, LegRef, Volume};
 use crate::io::Buf;
 use crate::leaf::{BlockBits, LeafError, LeafId, Leaves, SegmentScan};
+use crate::planted::Bug;
 use layout::{BLOCK, Epoch};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,7 +135,10 @@ impl Volume {
         c.left -= 1;
         if let Some(scan) = scan {
             let (mirror, segment) = (c.mirror, c.segment);
-            let (copy, discard) = self.what_to_copy(mirror, segment, scan);
+            let (copy, mut discard) = self.what_to_copy(mirror, segment, scan);
+            if cx.planted.has(Bug::RebuildForgetsDiscards) {
+                discard = [0; 4];
+            }
             let c = &mut self.copies[key];
             (c.copy, c.discard) = (copy, discard);
         }

@@ -98,7 +98,9 @@ impl Volume {
                 return;
             }
             let Some(slot) = cx.scratch.free.pop() else {
-                self.starved = true;
+                if !std::mem::replace(&mut self.starved, true) {
+                    cx.scratch.waiting.push_back(self.base);
+                }
                 return;
             };
             self.start_copy(mirror, slot, cx);
