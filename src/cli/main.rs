@@ -4,6 +4,8 @@
 //! Exit codes: 0 done, 1 refused or failed, 64 wrong usage; `verify` has its own.
 
 mod commands;
+mod date;
+mod demo;
 mod file_disk;
 mod table;
 mod yaml;
@@ -25,6 +27,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(commands::demo::Args),
     Format(commands::format::Args),
     Inspect(commands::inspect::Args),
     Verify(commands::verify::Args),
@@ -35,6 +38,8 @@ enum Command {
     Serve(commands::node::ServeArgs),
     #[command(hide = true)]
     LoopDevice(commands::node::LoopArgs),
+    #[command(hide = true)]
+    DemoApplication(commands::demo::ApplicationArgs),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +54,7 @@ fn main() -> ExitCode {
     };
     let mut out = std::io::stdout();
     let result = match cli.command {
+        Command::Demo(args) => args.run(&mut out),
         Command::Format(args) => args.run(&mut out),
         Command::Inspect(args) => args.run(&mut out),
         Command::Verify(args) => args.run(&mut out),
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
         Command::Dataplane(args) => args.run(),
         Command::Serve(args) => args.run(),
         Command::LoopDevice(args) => args.run(),
+        Command::DemoApplication(args) => args.run(&mut out),
     };
     let result = result.and_then(|code| {
         out.flush()?;

@@ -108,7 +108,7 @@ fn refuse_unknown(disk: &mut FileDisk, path: &Path) -> anyhow::Result<()> {
 }
 
 /// An identity that nobody has.
-fn new_uid() -> anyhow::Result<DiskUid> {
+pub(crate) fn new_uid() -> anyhow::Result<DiskUid> {
     let mut uid = [0; 16];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut uid))

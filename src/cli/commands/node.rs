@@ -94,7 +94,7 @@ impl ServeArgs {
         words
     }
 
-    /// Serves until told to end.
+    /// Serves until told to end. The parent knows from the exit code that it refuses to start.
     pub fn run(&self) -> anyhow::Result<u8> {
         let dir = std::path::absolute(&self.dir)
             .with_context(|| format!("failed to find {}", self.dir.display()))?;
@@ -102,7 +102,7 @@ impl ServeArgs {
         std::fs::create_dir_all(&volumes)
             .with_context(|| format!("failed to make {}", volumes.display()))?;
         let program = std::env::current_exe().context("failed to find this program")?;
-        run::main(run::Args {
+        let served = run::main(run::Args {
             keeper: dir.join("keeper.sock"),
             supervised: true,
             size: ring::Size { slots: self.slots },
@@ -112,9 +112,14 @@ impl ServeArgs {
                 helper: vec![program.into(), "loop-device".into()],
                 power_cut: self.power_cut.map(|seed| PowerCut { seed }),
             },
-        })
-        .context("I/O process")?;
-        Ok(0)
+        });
+        match served {
+            Ok(()) => Ok(0),
+            Err(error) => {
+                eprintln!("dataplane: {error}");
+                Ok(parent::REFUSED)
+            }
+        }
     }
 }
 
