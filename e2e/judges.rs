@@ -7,11 +7,11 @@ use crate::fio::{Job, Target, Verify};
 use crate::node::{Config, DiskFile, Node, Shape, Volume};
 use anyhow::{Context, Result, ensure};
 use layout::Bytes;
-use std::fs;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-const SIZE: u64 = 1 << 30;
+const SIZE: u64 = 512 << 20;
 const FIO: Duration = Duration::from_secs(300);
 const FSX: Duration = Duration::from_secs(600);
 /// What is written and removed before fstrim, and the least of it that must come back.
@@ -29,6 +29,21 @@ pub struct Judges {
     pub seed: u64,
 }
 
+/// The node that is judged. It is stopped now and then: how much of a disk is used is read from the
+/// disk itself.
+struct Judged<'a> {
+    program: &'a Path,
+    dir: &'a Path,
+    disks: Vec<DiskFile>,
+    volume: Volume,
+}
+
+/// While it runs.
+struct Up {
+    node: Node,
+    device: PathBuf,
+}
+
 impl Judges {
     /// Has them judge a new node in `dir`; says what each found.
     ///
@@ -36,54 +51,40 @@ impl Judges {
     /// The first that is not content.
     pub fn run(&self, program: &Path, dir: &Path, say: &mut dyn FnMut(String)) -> Result<()> {
         let mut disks = vec![DiskFile::format(program, dir, 0, 4 << 30)?];
-        let config = Config {
-            program: program.to_owned(),
-            dir: dir.join("node"),
-            volatile: None,
-        };
-        let node = Node::start(config, &disks)?;
         let volume = Volume::place(0, Shape::plain(SIZE), &mut disks);
-        volume.grant(&node)?;
-        let device = volume.attach(&node)?;
+        let judged = Judged {
+            program,
+            dir,
+            disks,
+            volume,
+        };
+        let up = judged.start()?;
         for (block, depth) in [(4096, 32), (64 << 10, 8), (1 << 20, 2)] {
-            let report = fio_verify(&device, block, depth)?;
+            let ios = fio_verify(&up.device, block, depth)?;
             say(format!(
-                "fio verify, {} blocks: {report} I/Os, clean",
+                "fio verify, {} blocks: {ios} I/Os, clean",
                 Bytes(block.into())
             ));
         }
+        judged.stop(up)?;
         for file_system in [FileSystem::Ext4, FileSystem::Xfs] {
             let name = file_system.name();
-            let judged = self.on(
-                file_system,
-                &node,
-                &volume,
-                &device,
-                &dir.join("mounted"),
-                say,
-            );
-            judged.with_context(|| format!("{name}; the data plane said:\n{}", node.said()))?;
+            let mut say = |what| say(format!("{name}: {what}"));
+            self.on(file_system, &judged, &mut say).context(name)?;
+            trim(file_system, &judged, &mut say).context(name)?;
         }
-        node.stop()?;
-        disks[0].verify(program)?;
+        judged.disks[0].verify(program)?;
         say("stratovol verify: clean".to_owned());
         Ok(())
     }
 
-    fn on(
-        &self,
-        file_system: FileSystem,
-        node: &Node,
-        volume: &Volume,
-        device: &Path,
-        point: &Path,
-        say: &mut dyn FnMut(String),
-    ) -> Result<()> {
-        let name = file_system.name();
-        file_system.make(device)?;
-        file_system.check(device)?;
-        say(format!("{name}: mkfs and check: clean"));
-        let mounted = file_system.mount(device, point)?;
+    /// Makes a file system, and has fsx use it.
+    fn on(&self, fs: FileSystem, judged: &Judged<'_>, say: &mut dyn FnMut(String)) -> Result<()> {
+        let up = judged.start()?;
+        fs.make(&up.device)?;
+        fs.check(&up.device)?;
+        say("mkfs and check: clean".to_owned());
+        let mounted = fs.mount(&up.device, &judged.point())?;
         let mut fsx = command::words(&[&self.fsx]);
         fsx.args([
             "-q",
@@ -93,20 +94,48 @@ impl Judges {
             &self.seed.to_string(),
         ]);
         fsx.arg("-P")
-            .arg(point.parent().unwrap_or(point))
-            .arg(point.join("fsx"));
+            .arg(judged.dir)
+            .arg(mounted.point().join("fsx"));
         command::succeed(&mut fsx, FSX).context("fsx")?;
-        say(format!(
-            "{name}: fsx: {} operations, clean",
-            self.operations
-        ));
-        trim(node, volume, &mounted, &mut |what| {
-            say(format!("{name}: {what}"))
-        })?;
+        say(format!("fsx: {} operations, clean", self.operations));
         mounted.unmount()?;
-        file_system.check(device)?;
-        say(format!("{name}: check at the end: clean"));
-        Ok(())
+        fs.check(&up.device)?;
+        judged.stop(up)
+    }
+}
+
+impl Judged<'_> {
+    fn start(&self) -> Result<Up> {
+        let config = Config {
+            program: self.program.to_owned(),
+            dir: self.dir.join("node"),
+            volatile: None,
+        };
+        let node = Node::start(config, &self.disks)?;
+        self.volume.grant(&node)?;
+        let device = self.volume.attach(&node)?;
+        Ok(Up { node, device })
+    }
+
+    fn stop(&self, up: Up) -> Result<()> {
+        up.node.stop()
+    }
+
+    fn point(&self) -> PathBuf {
+        self.dir.join("mounted")
+    }
+
+    /// Does something in the mounted file system and gives back what it does not need; bytes in use then.
+    fn used_after(&self, fs: FileSystem, act: impl FnOnce(&Path) -> Result<()>) -> Result<u64> {
+        let up = self.start()?;
+        let mounted = fs.mount(&up.device, &self.point())?;
+        act(mounted.point())?;
+        File::open(mounted.point())?.sync_all()?;
+        mounted.trim()?;
+        mounted.unmount()?;
+        fs.check(&up.device)?;
+        self.stop(up)?;
+        self.disks[0].used(self.program)
     }
 }
 
@@ -125,22 +154,13 @@ fn fio_verify(device: &Path, block: u32, depth: u32) -> Result<u64> {
 }
 
 /// What a removed file took comes back.
-fn trim(
-    node: &Node,
-    volume: &Volume,
-    mounted: &crate::filesystem::Mounted,
-    say: &mut dyn FnMut(String),
-) -> Result<()> {
-    mounted.trim()?;
-    let empty = volume.mapped(node)?;
-    let file = mounted.point().join("large");
-    fs::write(&file, vec![1; TRIMMED as usize])?;
-    fs::File::open(&file)?.sync_all()?;
-    let full = volume.mapped(node)?;
-    fs::remove_file(&file)?;
-    fs::File::open(mounted.point())?.sync_all()?;
-    mounted.trim()?;
-    let after = volume.mapped(node)?;
+fn trim(fs: FileSystem, judged: &Judged<'_>, say: &mut dyn FnMut(String)) -> Result<()> {
+    let empty = judged.used_after(fs, |_| Ok(()))?;
+    let full = judged.used_after(fs, |point| {
+        std::fs::write(point.join("large"), vec![1; TRIMMED as usize])?;
+        Ok(File::open(point.join("large"))?.sync_all()?)
+    })?;
+    let after = judged.used_after(fs, |point| Ok(std::fs::remove_file(point.join("large"))?))?;
     let shown = [empty, full, after].map(|b| Bytes(b).to_string());
     say(format!(
         "fstrim: {} in use, {} with a file more, {} after",

@@ -3,6 +3,7 @@
 use crate::command;
 use anyhow::{Context, Result};
 use layout::{Bytes, DiskUid, UnitRange};
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ impl DiskFile {
     pub fn format(program: &Path, dir: &Path, number: u8, size: u64) -> Result<Self> {
         let (path, uid) = (dir.join(format!("disk{number}")), DiskUid([number + 1; 16]));
         let mut format = command::words(&[program, Path::new("format"), &path]);
-        format.arg("--size").arg(Bytes(size).to_string());
+        format.arg("--size").arg(size.to_string());
         format.arg("--uid").arg(uid.to_string());
         command::succeed(&mut format, LIMIT)?;
         Ok(DiskFile { path, uid, next: 0 })
@@ -59,4 +60,30 @@ impl DiskFile {
         );
         Ok(())
     }
+
+    /// Bytes that have storage, in whole segments. Nobody may use the disk meanwhile.
+    ///
+    /// # Errors
+    /// What `stratovol inspect` complains about.
+    pub fn used(&self, program: &Path) -> Result<u64> {
+        let mut inspect = command::words(&[program, Path::new("inspect"), &self.path]);
+        let said = command::succeed(inspect.arg("--json"), LIMIT)?;
+        let inspected: Inspected = serde_json::from_str(&said)?;
+        Ok((inspected.segments.run + inspected.segments.paged) * inspected.segment_bytes)
+    }
+}
+
+/// What `stratovol inspect` says, as far as it is used here.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Inspected {
+    segment_bytes: u64,
+    segments: Segments,
+}
+
+/// Segments that have storage.
+#[derive(Deserialize)]
+struct Segments {
+    run: u64,
+    paged: u64,
 }

@@ -2,10 +2,9 @@
 
 use super::{DiskFile, Node};
 use anyhow::{Context, Result, bail};
-use control::map::{MapCommand, MapPlace};
 use control::{Request, Response};
 use layout::{
-    Bytes, Epoch, Generation, Kind, Layout, Level, NodeName, Object, ObjectPath, SEGMENT, VolumeUid,
+    Bytes, Epoch, Generation, Kind, Layout, Level, NodeName, Object, ObjectPath, VolumeUid,
 };
 use std::path::PathBuf;
 
@@ -148,32 +147,5 @@ impl Volume {
         let volume = self.uid();
         node.ask(Request::ReleaseEpoch { volume, epoch })?;
         Ok(())
-    }
-
-    /// Bytes of its first leaf that have storage, in whole segments.
-    ///
-    /// # Errors
-    /// What the data plane refuses.
-    pub fn mapped(&self, node: &Node) -> Result<u64> {
-        let (object, _) = *self.leaves().first().context("a volume without leaves")?;
-        let end = self.layout.root.size().0.div_ceil(SEGMENT) as u32;
-        let (mut at, mut mapped) = (Some(0), 0);
-        while let Some(start) = at {
-            let command = MapCommand::Get { start, end };
-            let volume = self.uid();
-            let request = Request::Map {
-                volume,
-                object,
-                command,
-            };
-            let Response::Entries { ranges, next } = node.ask(request)? else {
-                bail!("no entries");
-            };
-            let stored = |p: &MapPlace| matches!(p, MapPlace::Run { .. } | MapPlace::Paged { .. });
-            let segments = ranges.iter().filter(|r| stored(&r.first.place));
-            mapped += segments.map(|r| u64::from(r.end - r.start)).sum::<u64>();
-            at = next;
-        }
-        Ok(mapped * SEGMENT)
     }
 }
