@@ -31,12 +31,12 @@ enum Command {
     Inspect(commands::inspect::Args),
     Verify(commands::verify::Args),
     Plan(commands::plan::Args),
-    Keeper(commands::keeper::Args),
-    Dataplane(commands::dataplane::Args),
+    Keeper(commands::node::KeeperArgs),
+    Dataplane(commands::node::DataplaneArgs),
     #[command(hide = true)]
-    DataplaneIo(commands::dataplane::IoArgs),
+    Serve(commands::node::ServeArgs),
     #[command(hide = true)]
-    DataplaneLoop(commands::dataplane::LoopArgs),
+    LoopDevice(commands::node::LoopArgs),
     #[command(hide = true)]
     DemoApplication(commands::demo::ApplicationArgs),
 }
@@ -51,7 +51,7 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = std::io::stdout();
     let result = match cli.command {
         Command::Demo(args) => args.run(&mut out),
         Command::Format(args) => args.run(&mut out),
@@ -60,8 +60,8 @@ fn main() -> ExitCode {
         Command::Plan(args) => args.run(&mut out),
         Command::Keeper(args) => args.run(),
         Command::Dataplane(args) => args.run(),
-        Command::DataplaneIo(args) => args.run(),
-        Command::DataplaneLoop(args) => args.run(&mut out),
+        Command::Serve(args) => args.run(),
+        Command::LoopDevice(args) => args.run(),
         Command::DemoApplication(args) => args.run(&mut out),
     };
     let result = result.and_then(|code| {

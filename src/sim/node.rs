@@ -132,19 +132,19 @@ impl Node {
         layout: &Layout,
         out: &mut Effects,
     ) -> Result<(), CommandError> {
-        let newest = self.newest.entry(layout.volume).or_default();
-        if layout.generation < *newest {
+        let newest = self.newest.get(&layout.volume);
+        if newest.is_some_and(|n| layout.generation < *n) {
             return Ok(());
         }
-        *newest = layout.generation;
-        if let Some(id) = self.attached.get(&layout.volume) {
-            return self.engine.relayout(now, *id, layout, out);
+        match (self.attached.get(&layout.volume), id) {
+            (Some(id), _) => self.engine.relayout(now, *id, layout, out)?,
+            (None, Some(id)) => {
+                self.engine.attach_volume(now, id, layout, out)?;
+                self.attached.insert(layout.volume, id);
+            }
+            (None, None) => return Ok(()),
         }
-        let Some(id) = id else {
-            return Ok(());
-        };
-        self.engine.attach_volume(now, id, layout, out)?;
-        self.attached.insert(layout.volume, id);
+        self.newest.insert(layout.volume, layout.generation);
         Ok(())
     }
 
@@ -271,6 +271,7 @@ impl System for Node {
             }
             Command::Detach(uid) => match self.attached.remove(uid) {
                 Some(volume) => {
+                    self.newest.remove(uid);
                     for flow in self.flows.values_mut() {
                         flow.then.forget(*uid);
                     }

@@ -3,6 +3,12 @@
 use super::*;
 use std::fs::File;
 
+/// A folder beside this program: where direct I/O works, which temporary folders do not promise.
+fn scratch() -> tempfile::TempDir {
+    let program = std::env::current_exe().unwrap();
+    tempfile::tempdir_in(program.parent().unwrap()).unwrap()
+}
+
 fn file_of(dir: &tempfile::TempDir, blocks: u64) -> std::path::PathBuf {
     let path = dir.path().join("disk");
     File::create(&path).unwrap().set_len(blocks * 4096).unwrap();
@@ -11,7 +17,7 @@ fn file_of(dir: &tempfile::TempDir, blocks: u64) -> std::path::PathBuf {
 
 #[test]
 fn a_second_claim_is_refused_at_once_by_name() {
-    let dir = tempfile::tempdir_in(".").unwrap();
+    let dir = scratch();
     let path = file_of(&dir, 16);
     let first = DiskFile::open(&path, Patience::AtOnce).unwrap();
     let second = DiskFile::open(&path, Patience::AtOnce);
@@ -22,7 +28,7 @@ fn a_second_claim_is_refused_at_once_by_name() {
 
 #[test]
 fn a_successor_waits_until_the_claim_is_free() {
-    let dir = tempfile::tempdir_in(".").unwrap();
+    let dir = scratch();
     let path = file_of(&dir, 16);
     let first = DiskFile::open(&path, Patience::AtOnce).unwrap();
     let (tell, told) = std::sync::mpsc::channel();
@@ -42,7 +48,7 @@ fn a_successor_waits_until_the_claim_is_free() {
 
 #[test]
 fn what_cannot_be_a_disk_is_refused() {
-    let dir = tempfile::tempdir_in(".").unwrap();
+    let dir = scratch();
     let folder = DiskFile::open(dir.path(), Patience::AtOnce);
     assert!(matches!(folder, Err(ClaimError::Kind(_))));
     let absent = DiskFile::open(&dir.path().join("no"), Patience::AtOnce);
@@ -51,7 +57,7 @@ fn what_cannot_be_a_disk_is_refused() {
 
 #[test]
 fn unaligned_memory_is_read_and_written() {
-    let dir = tempfile::tempdir_in(".").unwrap();
+    let dir = scratch();
     let mut disk = DiskFile::open(&file_of(&dir, 1024), Patience::AtOnce).unwrap();
     assert_eq!(disk.size(), 4 << 20);
     let data: Vec<u8> = (0..3 * PIECE + 4096 + 1)
@@ -70,7 +76,7 @@ fn unaligned_memory_is_read_and_written() {
 
 #[test]
 fn a_power_cut_takes_what_was_not_flushed_and_nothing_else() {
-    let dir = tempfile::tempdir_in(".").unwrap();
+    let dir = scratch();
     let path = file_of(&dir, 512);
     let mut lost = 0;
     for seed in 1..=8 {

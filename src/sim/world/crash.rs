@@ -1,6 +1,6 @@
 //! Faults, and what comes after them.
 
-use super::{Event, Trap, World};
+use super::{Event, Fate, Trap, World};
 use crate::checkers::{Loss, Violation, image_is_sound, recover_is_idempotent};
 use crate::disk::Tear;
 use crate::swarm::Fault;
@@ -243,6 +243,16 @@ impl<S: System> World<S> {
             .unwrap_or_default();
         let (old, new) = (DiskIndex(old as u16), DiskIndex(self.indices.len() as u16));
         self.indices.push(drive);
+        let lost = |uid| uid == self.drives[drive].uid;
+        for (number, volume) in &mut self.volumes {
+            if self.operator.depends(*number, lost) {
+                // No copy was left: such a volume serves again only once it was attached anew.
+                volume.broken = true;
+                if volume.fate == Fate::Stay {
+                    volume.fate = Fate::Return;
+                }
+            }
+        }
         let mut out = std::mem::take(&mut self.effects);
         let drive = &mut self.drives[drive];
         drive.disk.heal();
@@ -254,7 +264,11 @@ impl<S: System> World<S> {
                 what,
             })?;
         }
-        self.execute(out)
+        self.execute(out)?;
+        for number in self.volumes.keys().copied().collect::<Vec<_>>() {
+            self.detach_if_idle(number);
+        }
+        Ok(())
     }
 
     /// Notes which transitions the engine took in this process.

@@ -62,6 +62,8 @@ pub(crate) struct Volume {
     pub served: bool,
     /// What becomes of it when no request is in flight any more.
     pub fate: Fate,
+    /// A disk without which it cannot be failed, and it was not attached anew since.
+    pub broken: bool,
     /// When a request for units was refused last.
     pub refused_at: Now,
     /// The newest description of each object that the engine took.
@@ -113,6 +115,9 @@ pub struct World<S> {
     pub(crate) volumes: BTreeMap<u16, Volume>,
     operator: Operator,
     commands: BTreeMap<CommandId, Command>,
+    /// Commands that another had overtaken when they were sent: the generation that one of them
+    /// carries, and the newer one that the engine had taken.
+    sent_late: BTreeMap<CommandId, (Generation, Generation)>,
     next_command: u64,
     /// Disks that answered with an error and were not reopened since.
     failed: Vec<bool>,
@@ -165,6 +170,7 @@ impl<S: System> World<S> {
             volumes: BTreeMap::new(),
             operator,
             commands: BTreeMap::new(),
+            sent_late: BTreeMap::new(),
             next_command: 0,
             failed: vec![false; usize::from(disks)],
             forgetful: vec![false; usize::from(disks)],

@@ -177,6 +177,13 @@ impl Operator {
         touches
     }
 
+    /// Whether a request may be cut in parts that have nothing to do with one another: one may have
+    /// been done when another finds no space.
+    pub fn is_cut(&self, volume: u16) -> bool {
+        let cut = |o: &Object| matches!(o.kind, Kind::Stripe { .. } | Kind::Concat { .. });
+        self.layouts.get(&volume).is_some_and(|l| cut(&l.root))
+    }
+
     /// Whether the volume cannot do without such disks: no other copy has the same content.
     pub fn depends(&self, volume: u16, on: impl Fn(DiskUid) -> bool + Copy) -> bool {
         fn of(object: &Object, on: impl Fn(DiskUid) -> bool + Copy) -> bool {
@@ -253,6 +260,23 @@ impl Operator {
     }
 }
 
+/// The leaves that a command describes, with their generations.
+fn leaves(command: &Command) -> Vec<(ObjectPath, Generation)> {
+    let only = match command {
+        Command::Grant { path, .. } => Some(*path),
+        _ => None,
+    };
+    let mut found = Vec::new();
+    if let Some(layout) = command.layout() {
+        layout.root.visit(ObjectPath::ROOT, &mut |path, object| {
+            if object.children().is_empty() && only.is_none_or(|only| only == path) {
+                found.push((path, object.generation));
+            }
+        });
+    }
+    found
+}
+
 fn object(kind: Kind) -> Object {
     Object {
         level: Level::Host,
@@ -315,6 +339,9 @@ impl<S: System> World<S> {
         {
             volume.refused_at = self.now;
         }
+        if let Some(late) = self.overtaken(command) {
+            self.sent_late.insert(id, late);
+        }
         let mut out = std::mem::take(&mut self.effects);
         if let Some(system) = &mut self.system {
             system.command(self.now, id, command, &mut out);
@@ -338,7 +365,7 @@ impl<S: System> World<S> {
         if let Err(error) = result {
             return self.refused(command, &error);
         }
-        self.check_generation(&command)?;
+        self.check_generation(id, &command)?;
         match command {
             Command::Attach(id, layout) => {
                 self.coverage.hit("answer: attach");
@@ -346,6 +373,7 @@ impl<S: System> World<S> {
                 if let Some(v) = self.volumes.get_mut(&number) {
                     v.model.grow(layout.size.0 / layout::BLOCK);
                     v.served = true;
+                    v.broken = false;
                 }
                 let (life, volume) = (self.life, number);
                 self.schedule(self.now, Event::SendAgain { life, volume });
@@ -442,31 +470,31 @@ impl<S: System> World<S> {
 
     pub(super) fn turn_epoch(&mut self, _number: u16) {}
 
-    /// A layout older than one that was taken before must have been refused.
-    fn check_generation(&mut self, command: &Command) -> Result<(), Violation> {
-        let Some(layout) = command.layout() else {
-            return Ok(());
+    /// The description of a leaf in the command that is older than one that the engine took, with the
+    /// newer one.
+    fn overtaken(&self, command: &Command) -> Option<(Generation, Generation)> {
+        let number = self.operator.number(command.volume())?;
+        let taken = &self.volumes.get(&number)?.taken;
+        let older = |(path, given): (ObjectPath, Generation)| {
+            let taken = *taken.get(&path)?;
+            (given < taken).then_some((given, taken))
         };
-        let number = self.operator.number(layout.volume);
-        let Some(volume) = number.and_then(|n| self.volumes.get_mut(&n)) else {
-            return Ok(());
-        };
-        let only = match command {
-            Command::Grant { path, .. } => Some(*path),
-            _ => None,
-        };
-        let mut checked = Ok(());
-        layout.root.visit(ObjectPath::ROOT, &mut |path, object| {
-            let leaf = object.children().is_empty();
-            if leaf && only.is_none_or(|only| only == path) {
+        leaves(command).into_iter().find_map(older)
+    }
+
+    /// A layout was taken; one that was overtaken when it was sent must have been refused.
+    fn check_generation(&mut self, id: CommandId, command: &Command) -> Result<(), Violation> {
+        if let Some((given, taken)) = self.sent_late.remove(&id) {
+            return older_layouts_are_refused::check(given, taken);
+        }
+        let number = self.operator.number(command.volume());
+        if let Some(volume) = number.and_then(|n| self.volumes.get_mut(&n)) {
+            for (path, given) in leaves(command) {
                 let taken = volume.taken.entry(path).or_default();
-                let given = object.generation;
-                let check = older_layouts_are_refused::check(given, *taken);
                 *taken = given.max(*taken);
-                checked = checked.clone().and(check);
             }
-        });
-        checked
+        }
+        Ok(())
     }
 
     /// A command may fail only where a disk did, and is sent again when the disk was reopened; or
@@ -516,6 +544,7 @@ impl<S: System> World<S> {
             loss: Loss::None,
             served: false,
             fate: Fate::Stay,
+            broken: false,
             refused_at: 0,
             taken: BTreeMap::new(),
         };

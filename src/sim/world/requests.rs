@@ -206,15 +206,17 @@ impl<S: System> World<S> {
                     Action::Read(..) => m.drop_read(request.issued),
                     Action::Flush(_) => {}
                     _ => {
-                        let nothing = error == IoError::NoSpace && !request.in_part;
+                        let in_part = request.in_part || self.operator.is_cut(id);
+                        let nothing = error == IoError::NoSpace && !in_part;
                         m.fail_write(range, request.issued, nothing);
                     }
                 }
                 let what = format!("{:?}", request.action);
                 let causes = Causes {
-                    disk_failed: self
-                        .operator
-                        .depends(id, |uid| self.operator.is_among(uid, &self.failed)),
+                    disk_failed: volume.broken
+                        || self
+                            .operator
+                            .depends(id, |uid| self.operator.is_among(uid, &self.failed)),
                     refused: volume.refused_at >= request.at,
                 };
                 errors_have_causes::check(error, causes, &what)

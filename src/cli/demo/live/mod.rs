@@ -125,7 +125,7 @@ fn place(
     shown.push(Shown {
         done: "placed by rules",
         proves: "copies never share an enclosure",
-        figures: format!("{} copies on 4 of 6 disks", leaves(&placed.layout).len()),
+        figures: format!("{} extents, each on its own disk", leaves(&placed.layout).len()),
     });
     Ok((disks, placed))
 }
@@ -344,6 +344,8 @@ fn trim(
     }
     tool("sync", &[Path::new("-f"), &mount.0])?;
     tool("fstrim", &[&mount.0])?;
+    // What was discarded may be used again once that is durable.
+    tool("sync", &[Path::new("-f"), &mount.0])?;
     let after = used(node)?;
     let (had, has) = (Bytes(before), Bytes(after));
     ensure!(after < before, "{had} in use before fstrim, {has} after it");

@@ -31,7 +31,7 @@ impl World {
     /// A keeper with the files of so many volumes mounted, each on a disk of its own. Nobody serves
     /// them yet.
     pub fn new(disks: usize) -> Self {
-        let dir = tempfile::tempdir_in(std::env::current_dir().unwrap()).unwrap();
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let mut world = World {
             dir,
             disks,
