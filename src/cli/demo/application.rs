@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Files; then the first is written over.
-const FILES: u64 = 40;
+const FILES: u64 = 24;
 /// Bytes of a write.
 const PIECE: usize = 64 << 10;
 /// Writes a file.
@@ -77,14 +77,19 @@ pub fn check(folder: &Path, out: &mut dyn Write) -> anyhow::Result<()> {
     let mut right = 0;
     for line in std::io::stdin().lock().lines() {
         let line = line?;
-        let (name, crc) = line.split_once(' ').context("a name and a checksum a line")?;
+        let (name, crc) = line
+            .split_once(' ')
+            .context("a name and a checksum a line")?;
         let expected = u32::from_str_radix(crc, 16).context("a checksum in hexadecimal")?;
         let mut bytes = Vec::with_capacity(FILE_SIZE as usize);
         File::open(folder.join(name))
             .and_then(|mut file| file.read_to_end(&mut bytes))
             .with_context(|| format!("{name} cannot be read"))?;
         let size = bytes.len() as u64;
-        ensure!(size == FILE_SIZE, "{name} has {size} bytes, written were {FILE_SIZE}");
+        ensure!(
+            size == FILE_SIZE,
+            "{name} has {size} bytes, written were {FILE_SIZE}"
+        );
         let found = crc32c::crc32c(&bytes);
         if found != expected {
             bail!("{name} is not what was written: checksum {found:08x}, expected {expected:08x}");

@@ -13,6 +13,7 @@ mod sys;
 mod tell;
 
 use crate::table::Table;
+use place::{Placed, Replacement, TEMPTING};
 use std::io::Write;
 use std::path::Path;
 use tell::Teller;
@@ -42,16 +43,39 @@ pub fn run(in_memory: bool, out: &mut dyn Write) -> anyhow::Result<u8> {
     let shown = if missing.is_empty() {
         live::run(&mut tell)?
     } else {
-        tell.say(format!("In memory, without a block device: {}.", missing.join("; ")));
+        tell.say(format!(
+            "In memory, without a block device: {}.",
+            missing.join("; ")
+        ));
         memory::run(&mut tell)?
     };
     let mut table = Table::new(&["what was done", "what it proves", "figures"]);
     for row in shown {
-        table.row(vec![row.done.to_owned(), row.proves.to_owned(), row.figures]);
+        table.row(vec![
+            row.done.to_owned(),
+            row.proves.to_owned(),
+            row.figures,
+        ]);
     }
     tell.chapter("What you have seen");
     tell.say(table.to_string());
+    let seconds = tell.elapsed().as_secs_f64();
+    tell.say(format!(
+        "\nAll of it verified, in {seconds:.1} s. Nothing is left behind."
+    ));
     Ok(0)
+}
+
+/// Tells what was decided, and what was not.
+fn say_replacement(tell: &mut Teller<'_>, placed: &Placed, found: &Replacement) {
+    tell.say(&found.why);
+    let (by, place) = (placed.name(found.by), placed.enclosure(found.by));
+    tell.say(format!("{} moves to disk {by} in {place}", found.leaf));
+    let not = &found.not_the_tempting;
+    tell.say(format!(
+        "not to disk {TEMPTING}, empty and preferred as it is: {not}"
+    ));
+    tell.good("the checker finds nothing wrong with the new layout");
 }
 
 /// What the real thing needs and is not there.
@@ -61,7 +85,10 @@ fn missing() -> Vec<String> {
     }
     let mut missing = Vec::new();
     for device in ["/dev/fuse", "/dev/loop-control"] {
-        let opened = std::fs::OpenOptions::new().read(true).write(true).open(device);
+        let opened = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(device);
         if let Err(error) = opened {
             missing.push(format!("{device}: {error}"));
         }

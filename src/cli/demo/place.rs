@@ -112,7 +112,10 @@ impl Placed {
         };
         let plan = plan_create(&intent, volume, &inventory, &Options::default())?;
         let [step] = plan.steps.as_slice() else {
-            bail!("a new volume is placed in one step, not {}", plan.steps.len());
+            bail!(
+                "a new volume is placed in one step, not {}",
+                plan.steps.len()
+            );
         };
         let layout = judged(step, &intent, &inventory, None)?;
         let explanation = explain(&layout, &intent, &inventory)?;
@@ -142,7 +145,10 @@ impl Placed {
         let (intent, options) = (&self.intent, Options::default());
         let plan = plan_replace(&self.layout, intent, failed, &self.inventory, &options)?;
         let [step] = plan.steps.as_slice() else {
-            bail!("the copy lost its only disk, yet the plan has {} steps", plan.steps.len());
+            bail!(
+                "the copy lost its only disk, yet the plan has {} steps",
+                plan.steps.len()
+            );
         };
         let lost = leaves(&self.layout).into_iter().find(|l| l.disk == failed);
         let leaf = lost.context("nothing lay on the failed disk")?.path;
@@ -194,7 +200,10 @@ fn judged(
     inventory: &Inventory,
     before: Option<&Layout>,
 ) -> anyhow::Result<Layout> {
-    let layout = step.layout.as_ref().context("the plan ends without a layout")?;
+    let layout = step
+        .layout
+        .as_ref()
+        .context("the plan ends without a layout")?;
     let context = Context {
         before,
         in_transition: step.in_transition,
@@ -202,6 +211,10 @@ fn judged(
     };
     let violations = checker::check(layout, intent, &context);
     let words: Vec<String> = violations.iter().map(ToString::to_string).collect();
-    ensure!(words.is_empty(), "the checker refuses the plan: {}", words.join("; "));
+    ensure!(
+        words.is_empty(),
+        "the checker refuses the plan: {}",
+        words.join("; ")
+    );
     Ok(layout.clone())
 }

@@ -66,7 +66,11 @@ impl<'a> Teller<'a> {
     }
 
     fn paint(&self, code: &'static str) -> (&'static str, &'static str) {
-        if self.colour { (code, "\x1b[0m") } else { ("", "") }
+        if self.colour {
+            (code, "\x1b[0m")
+        } else {
+            ("", "")
+        }
     }
 }
 

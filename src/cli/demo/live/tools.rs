@@ -94,7 +94,11 @@ pub fn run_with<A: AsRef<OsStr>>(
         err.read_to_string(&mut complaint)?;
     }
     if !status.success() {
-        bail!("{shown} failed ({status}): {}{}", said.trim(), complaint.trim());
+        bail!(
+            "{shown} failed ({status}): {}{}",
+            said.trim(),
+            complaint.trim()
+        );
     }
     Ok(said)
 }

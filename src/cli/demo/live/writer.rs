@@ -75,7 +75,11 @@ impl Writer {
                 }
                 bail!("the application ended ({status}): {}", complaint.trim());
             }
-            let now = seen.lock().unwrap_or_else(PoisonError::into_inner).answers.len();
+            let now = seen
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .answers
+                .len();
             Ok((now >= from + more).then_some(()))
         })
     }
@@ -141,11 +145,7 @@ impl Written {
         for (name, crc) in &self.files {
             list += &format!("{name} {crc}\n");
         }
-        let words = [
-            Path::new("demo-application"),
-            Path::new("check"),
-            folder,
-        ];
+        let words = [Path::new("demo-application"), Path::new("check"), folder];
         let said = run_with(std::env::current_exe()?, &words, &list, Stop::Heed)?;
         let right: usize = said.trim().parse().context("the application's count")?;
         if right != self.files.len() {
