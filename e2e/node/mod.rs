@@ -52,20 +52,19 @@ impl Node {
         fs::create_dir_all(&config.dir)?;
         // The program at a place of its own, so that an upgrade can put another one there.
         install(&config.program, &config.dir.join("program"))?;
-        let keeper_socket = config.dir.join("keeper");
-        let mut keeper = command::words(&[config.dir.join("program")]);
-        keeper.arg("keeper").arg("--socket").arg(&keeper_socket);
+        let program = config.dir.join("program");
+        let mut keeper = command::words(&[&program]);
+        keeper.arg("keeper").arg("--dir").arg(&config.dir);
         let mut keeper = Service::start(&mut keeper, &config.dir.join("keeper.log"))?;
-        await_file(&keeper_socket, &mut keeper)?;
-        let mut parent = command::words(&[config.dir.join("program")]);
-        parent.arg("dataplane").arg("--keeper").arg(&keeper_socket);
-        parent.arg("--control").arg(config.dir.join("control"));
-        parent.arg("--volumes").arg(config.dir.join("volumes"));
+        await_file(&config.dir.join("keeper.sock"), &mut keeper)?;
+        let mut parent = command::words(&[&program]);
+        parent.arg("dataplane").arg("--dir").arg(&config.dir);
+        parent.arg("--program").arg(&program);
         if let Some(seed) = config.volatile {
-            parent.arg("--volatile").arg(seed.to_string());
+            parent.arg("--power-cut").arg(seed.to_string());
         }
         let mut parent = Service::start(&mut parent, &config.dir.join("dataplane.log"))?;
-        await_file(&config.dir.join("control"), &mut parent)?;
+        await_file(&config.dir.join("control.sock"), &mut parent)?;
         let node = Node {
             config,
             keeper,
@@ -104,7 +103,7 @@ impl Node {
     }
 
     fn ask_once(&self, request: Request) -> Result<Response, ClientError> {
-        let mut client = Client::connect(&self.config.dir.join("control"), "e2e", LIMIT)?;
+        let mut client = Client::connect(&self.config.dir.join("control.sock"), "e2e", LIMIT)?;
         client.set_term(TERM);
         client.call(request)
     }
@@ -222,8 +221,15 @@ impl Node {
             "the parent ended with {ended}:\n{}",
             self.parent.said()
         );
-        // What it holds ends with it: the logs of disks that are durable by now.
-        self.keeper.kill();
+        let ended = self
+            .keeper
+            .stop(LIMIT)?
+            .context("the keeper had to be killed")?;
+        anyhow::ensure!(
+            ended.success(),
+            "the keeper ended with {ended}:\n{}",
+            self.keeper.said()
+        );
         Ok(())
     }
 

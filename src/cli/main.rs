@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 refused or failed, 64 wrong usage; `verify` has its own.
 
 mod commands;
+mod date;
 mod demo;
 mod file_disk;
 mod table;

@@ -13,7 +13,7 @@ use engine::leaf::LegsRecord;
 use engine::node::{Config, Engine};
 use engine::planted::Bug;
 use engine::store::{Grant, Store};
-use engine::volume::{Leg, TRANSITIONS, Volume};
+use engine::volume::{Leg, LegStatus, MirrorStatus, TRANSITIONS};
 use layout::{DiskUid, Generation, Kind, Layout, Object, ObjectPath, UnitRange, VolumeUid};
 use std::collections::BTreeMap;
 
@@ -171,7 +171,8 @@ impl Node {
         self.start_flow(id, grants.len(), Then::Serve(serve, layout.clone()));
         for (disk, grant) in grants {
             let part = self.part_of(id);
-            self.engine.grant(now, disk, grant, part, out);
+            let begun = self.engine.grant(now, disk, grant, part, out);
+            self.refused_at_once(now, part, begun, out);
         }
     }
 
@@ -191,10 +192,23 @@ impl Node {
         }
     }
 
-    fn volumes(&self) -> impl Iterator<Item = &Volume> {
-        self.attached
-            .values()
-            .filter_map(|id| self.engine.volume(*id))
+    /// A part of a flow that was refused when it was given.
+    fn refused_at_once(
+        &mut self,
+        now: Now,
+        part: CommandId,
+        begun: Result<(), CommandError>,
+        out: &mut Effects,
+    ) {
+        let result = match begun {
+            Ok(()) => return,
+            // A removal given again: of this leaf it was done.
+            Err(CommandError::UnknownVolume(_)) => Ok(()),
+            Err(error) => Err(error),
+        };
+        if let Some(flow) = self.parts.remove(&part) {
+            self.part_ended(now, flow, result, out);
+        }
     }
 }
 
@@ -275,7 +289,13 @@ impl System for Node {
                     for flow in self.flows.values_mut() {
                         flow.then.forget(*uid);
                     }
-                    engine.detach_volume(now, volume, id, out);
+                    if let Err(error) = engine.detach_volume(now, volume, id, out) {
+                        let result = Err(error);
+                        out.push(Effect::Answer {
+                            command: id,
+                            result,
+                        });
+                    }
                 }
                 None => out.push(Effect::Answer {
                     command: id,
@@ -288,11 +308,12 @@ impl System for Node {
                 for (path, disk, _) in all {
                     let part = self.part_of(id);
                     let leaf = (layout.volume, path);
-                    self.engine.release(now, disk, leaf, part, out);
+                    let begun = self.engine.release(now, disk, leaf, part, out);
+                    self.refused_at_once(now, part, begun, out);
                 }
             }
             Command::Refuse { volume, disk, path } => {
-                let result = engine.refuse_space(now, *disk, (*volume, *path), out);
+                let result = engine.refuse(now, *disk, (*volume, *path), out);
                 out.push(Effect::Answer {
                     command: id,
                     result,
@@ -321,31 +342,30 @@ impl System for Node {
         bug: Option<Bug>,
         out: &mut Effects,
     ) -> Result<(), String> {
-        self.engine.remove_disk(old);
+        let from = out.len();
+        let gone = self.engine.detach_disk(now, old, out);
+        gone.map_err(|e| e.to_string())?;
         let store: Store = one_disk::open_store(drive, swarm, bug)?;
         drive.log.clear();
-        let from = out.len();
         self.engine.attach_disk(now, new, store, out);
         self.follow(now, from, out);
         Ok(())
     }
 
     fn is_whole(&self) -> bool {
-        self.volumes().all(|v| {
-            let status = v.status();
-            let live = |l: &engine::volume::LegStatus| l.state == Leg::Live;
-            let whole = |m: &engine::volume::MirrorStatus| m.legs.iter().all(live) && m.differ == 0;
-            !status.lost && status.mirrors.iter().all(whole)
+        self.attached.values().all(|id| {
+            let live = |l: &LegStatus| l.state == Leg::Live;
+            let whole = |m: &MirrorStatus| m.legs.iter().all(live) && m.differ == 0;
+            let status = self.engine.status(*id);
+            status.is_some_and(|s| !s.lost && s.mirrors.iter().all(whole))
         })
     }
 
     fn transitions(&self) -> Vec<(&'static str, u64)> {
-        let mut sums = [0; TRANSITIONS.len()];
-        for volume in self.volumes() {
-            let counts = volume.transitions();
-            sums.iter_mut().zip(counts).for_each(|(sum, n)| *sum += n);
-        }
-        TRANSITIONS.into_iter().zip(sums).collect()
+        TRANSITIONS
+            .into_iter()
+            .zip(self.engine.transitions())
+            .collect()
     }
 
     fn check(drive: &mut Drive) -> Vec<String> {
@@ -354,13 +374,13 @@ impl System for Node {
 
     fn usage(&self) -> Vec<(VolumeUid, u64)> {
         let of = |store: &Store| one_disk::usage_of(store);
-        self.engine.disks().flat_map(|(_, s)| of(s)).collect()
+        self.engine.stores().flat_map(|(_, s)| of(s)).collect()
     }
 
     fn digest(&self) -> String {
         let of = |(index, store): (DiskIndex, &Store)| {
             format!("disk {}\n{}", index.0, one_disk::digest_of(store))
         };
-        self.engine.disks().map(of).collect::<Vec<_>>().join("\n")
+        self.engine.stores().map(of).collect::<Vec<_>>().join("\n")
     }
 }

@@ -20,6 +20,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether it ends the process.
+    pub fn is_crash(self) -> bool {
+        matches!(self, Fault::ProcessCrash | Fault::PowerCut)
+    }
+
     /// All of them.
     pub const ALL: [Fault; 5] = [
         Fault::ProcessCrash,

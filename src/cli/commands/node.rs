@@ -94,7 +94,7 @@ impl ServeArgs {
         words
     }
 
-    /// Serves until told to end. The exit code tells the parent where trying again is no use.
+    /// Serves until told to end. The parent knows from the exit code that it refuses to start.
     pub fn run(&self) -> anyhow::Result<u8> {
         let dir = std::path::absolute(&self.dir)
             .with_context(|| format!("failed to find {}", self.dir.display()))?;
@@ -102,7 +102,7 @@ impl ServeArgs {
         std::fs::create_dir_all(&volumes)
             .with_context(|| format!("failed to make {}", volumes.display()))?;
         let program = std::env::current_exe().context("failed to find this program")?;
-        let ended = run::main(run::Args {
+        let served = run::main(run::Args {
             keeper: dir.join("keeper.sock"),
             supervised: true,
             size: ring::Size { slots: self.slots },
@@ -113,11 +113,13 @@ impl ServeArgs {
                 power_cut: self.power_cut.map(|seed| PowerCut { seed }),
             },
         });
-        if let Err(error) = ended {
-            eprintln!("stratovol: I/O process: {error}");
-            return Ok(parent::REFUSED);
+        match served {
+            Ok(()) => Ok(0),
+            Err(error) => {
+                eprintln!("dataplane: {error}");
+                Ok(parent::REFUSED)
+            }
         }
-        Ok(0)
     }
 }
 

@@ -56,6 +56,10 @@ impl Engine {
             )));
         }
         self.command(now, disk, command, |store, token, sink| {
+            if store.failed().is_some() {
+                // What it has in memory is not what the disk has: a removal may have been cut off.
+                return Err(CommandError::DiskFailed(disk));
+            }
             let slot = store.find(volume, path);
             let slot = slot.ok_or(CommandError::UnknownVolume(volume))?;
             store.release(slot, token, sink)

@@ -251,6 +251,10 @@ impl Store {
 
     /// No more units come: whoever waits for space is told so.
     pub fn refuse(&mut self, slot: u16, sink: &mut Sink<'_>) {
+        if self.failed.is_some() {
+            // Whoever waited was told when the disk failed.
+            return;
+        }
         let object = self.object_mut(slot);
         for fault in std::mem::take(&mut object.starved) {
             let same = object.table.get(fault.segment);

@@ -13,6 +13,9 @@ impl<S: System> World<S> {
     pub fn plan(&mut self, fault: Fault) {
         let disk = self.rng.index(self.drives.len());
         let whole = self.system.as_ref().is_some_and(S::is_whole) && !self.waits_for_repair();
+        if !fault.is_crash() && (!whole || std::mem::replace(&mut self.armed, true)) {
+            return;
+        }
         match fault {
             Fault::ProcessCrash | Fault::PowerCut => {
                 let effects_left = self.rng.below(30);
@@ -21,7 +24,6 @@ impl<S: System> World<S> {
                     effects_left,
                 });
             }
-            _ if !whole => return,
             Fault::FlushError => self.drives[disk].disk.fail_next_flush(),
             Fault::IoError => self.strikes[disk] = Some(self.rng.below(20)),
             Fault::Unreadable => {
@@ -112,6 +114,7 @@ impl<S: System> World<S> {
         self.failed.fill(false);
         self.forgetful.fill(false);
         self.strikes.fill(None);
+        self.armed = false;
         self.indices = (0..self.drives.len()).collect();
         for drive in &mut self.drives {
             drive.disk.heal();
@@ -236,6 +239,7 @@ impl<S: System> World<S> {
         self.failed[drive] = false;
         self.forgetful[drive] = false;
         self.strikes[drive] = None;
+        self.armed = false;
         let old = self
             .indices
             .iter()

@@ -90,7 +90,7 @@ impl<S: System> World<S> {
             let served = |v: &super::Volume| v.served && v.fate == Fate::Stay;
             let quiet = self.requests.is_empty() && self.commands.is_empty();
             let whole = self.system.as_ref().is_some_and(S::is_whole);
-            let well = whole && !self.waits_for_repair();
+            let well = (whole || self.lacks_space()) && !self.waits_for_repair();
             if quiet && well && self.ios.is_empty() && self.wanted.is_empty() {
                 if self.volumes.values().all(served) {
                     return Ok(());
@@ -100,8 +100,14 @@ impl<S: System> World<S> {
         }
     }
 
+    /// Whether a copy may stay stale because its disk is full: long after the last answer.
+    fn lacks_space(&self) -> bool {
+        self.operator.is_full() && self.now > self.answered_at + PATIENCE / 2
+    }
+
     /// Something is answered now and then while something waits.
     pub(super) fn check_progress(&self) -> Result<(), Violation> {
+        // While nobody asks for anything, only a drain waits.
         if self.now < self.answered_at + PATIENCE {
             return Ok(());
         }
@@ -110,11 +116,23 @@ impl<S: System> World<S> {
             .iter()
             .map(|(req, r)| format!("{req:?} {:?}", r.action));
         let commands = self.commands.iter().map(|(id, c)| format!("{id:?} {c:?}"));
-        let waiting: Vec<_> = requests.chain(commands).collect();
+        let whole = self.system.as_ref().is_some_and(S::is_whole);
+        let copies =
+            (!whole && !self.lacks_space()).then(|| "a copy that does not count yet".to_owned());
+        let away = self
+            .volumes
+            .iter()
+            .filter(|(_, v)| !v.served || v.fate != Fate::Stay);
+        let away = away.map(|(number, v)| format!("volume {number}, to {:?}", v.fate));
+        let waiting: Vec<_> = requests.chain(commands).chain(copies).chain(away).collect();
         converges_after_heal::check(&waiting)
     }
 
     fn check_space(&mut self) -> Result<(), Violation> {
+        if !self.system.as_ref().is_some_and(S::is_whole) {
+            // A copy that does not count was not told of the discards.
+            return Ok(());
+        }
         let usage = self.system.as_ref().map(S::usage).unwrap_or_default();
         for (volume, used) in usage {
             space_is_conserved::check(&format!("volume {volume}"), used, 0)?;

@@ -121,6 +121,8 @@ pub struct World<S> {
     next_command: u64,
     /// Disks that answered with an error and were not reopened since.
     failed: Vec<bool>,
+    /// A fault of a disk is planned and has not struck, or its disk was not reopened yet.
+    armed: bool,
     /// Disks that lost what they had not made durable, since their last flush that failed.
     forgetful: Vec<bool>,
     /// When the engine last answered anything.
@@ -174,6 +176,7 @@ impl<S: System> World<S> {
             next_command: 0,
             failed: vec![false; usize::from(disks)],
             forgetful: vec![false; usize::from(disks)],
+            armed: false,
             indices: Vec::new(),
             answered_at: 0,
             trap: None,

@@ -177,6 +177,11 @@ impl Operator {
         touches
     }
 
+    /// Whether a disk has no more units to give.
+    pub fn is_full(&self) -> bool {
+        self.disks.iter().any(|d| d.free.is_empty())
+    }
+
     /// Whether a request may be cut in parts that have nothing to do with one another: one may have
     /// been done when another finds no space.
     pub fn is_cut(&self, volume: u16) -> bool {
@@ -497,7 +502,7 @@ impl<S: System> World<S> {
         Ok(())
     }
 
-    /// A command may fail only where a disk did, and is sent again when the disk was reopened; or
+    /// A command may fail only where a disk did, even if that was reopened since; it is sent again. Or
     /// where a newer one overtook it.
     fn refused(&mut self, command: Command, error: &CommandError) -> Result<(), Violation> {
         let gone = matches!(error, CommandError::UnknownVolume(_));
@@ -522,7 +527,11 @@ impl<S: System> World<S> {
                 }
                 Ok(())
             }
-            other if self.failed.contains(&true) => {
+            other
+                if self.failed.contains(&true)
+                    || self.indices.len() > self.drives.len()
+                        && matches!(error, CommandError::DiskFailed(_)) =>
+            {
                 self.command(other, 5_000_000);
                 Ok(())
             }
