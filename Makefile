@@ -14,13 +14,21 @@ export FUZZ_SECONDS
 TEST_OPTIONS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup test sim sim-bugs fuzz fuzz-short lint clean
+# The end-to-end programs and what they run.
+E2E := cargo run --release --quiet -p e2e --bin
+N ?=
+
+.PHONY: demo build-e2e kill-test upgrade-test powercut-test judges bench idle-test help setup test sim sim-bugs fuzz fuzz-short lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install the Debian packages that the commands below use, where missing (as root)
 	@.ci/setup
+
+demo: setup ## the main job on scratch disk files: place, serve, kill, fail, rebuild, verify
+	@cargo build --release -p cli
+	@target/release/stratovol demo
 
 test: setup ## all tests
 	cargo test --release --workspace $(TEST_OPTIONS)
@@ -30,6 +38,33 @@ sim: ## the simulator on seeds 0 to SEEDS=1000
 
 sim-bugs: ## every planted mistake until the simulator catches it
 	cargo run --release -p sim -- bugs
+
+build-e2e: setup
+	@cargo build --release -p cli -p e2e
+
+kill-test: build-e2e ## the data plane killed with -9 N=50 times under fio on ext4 and on xfs
+	@$(E2E) kill-test -- --kills $(or $(N),50)
+
+upgrade-test: build-e2e ## the data plane replaced N=20 times under fio on ext4
+	@$(E2E) upgrade-test -- --count $(or $(N),20)
+
+powercut-test: build-e2e ## N=50 power cuts: what answered flushes name must be there
+	@$(E2E) powercut-test -- --cuts $(or $(N),50)
+
+judges: build-e2e build/fsx/bin/fsx ## fsx, fio verify, mkfs and fsck, fstrim
+	@$(E2E) judges
+
+bench: build-e2e build/peer ## speed beside qemu-storage-daemon 10 and the raw loop device
+	@$(E2E) bench
+
+idle-test: build-e2e ## processor time of 100 attached volumes that do nothing
+	@$(E2E) idle-test
+
+build/fsx/bin/fsx:
+	cargo install --quiet --root build/fsx fsx
+
+build/peer:
+	e2e/get-peer $@
 
 fuzz: ## every fuzz target for MINUTES=10 minutes
 	@FUZZ_SECONDS=$$(($(MINUTES) * 60)) fuzz/run

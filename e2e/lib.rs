@@ -7,14 +7,21 @@
 
 pub mod bench;
 pub mod command;
+pub mod common;
 pub mod direct;
+pub mod filesystem;
 pub mod fio;
+pub mod fresh;
+pub mod judges;
 pub mod looped;
 pub mod mounts;
+pub mod node;
+pub mod powercut;
 pub mod prober;
 pub mod random;
 pub mod scratch;
 pub mod stamps;
 pub mod statistics;
+pub mod survive;
 pub mod sys;
 pub mod usage;

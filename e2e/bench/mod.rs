@@ -4,6 +4,7 @@
 //! A round in which the hypervisor took more than [`MAX_STEAL`] during any measurement is thrown
 //! away and done again.
 
+pub mod ours;
 pub mod peer;
 pub mod raw;
 pub mod table;

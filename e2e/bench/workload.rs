@@ -62,6 +62,11 @@ pub const ALL: [Workload; 8] = [
 ];
 
 impl Workload {
+    /// Whether it only writes.
+    pub fn writes(&self) -> bool {
+        self.pattern.ends_with("write")
+    }
+
     /// The job that does it for a time.
     pub fn job(&self, ramp: Duration, time: Duration) -> Job {
         Job {

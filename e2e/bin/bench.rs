@@ -2,12 +2,18 @@
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use e2e::bench::{self, Contender, Measured, Plan, Workload, peer, raw, table, workload};
-use e2e::scratch::Scratch;
+use control::Status;
+use e2e::bench::ours::FILLED;
+use e2e::bench::table::Target;
+use e2e::bench::{self, Measured, Plan, Workload, peer, raw, table, workload};
+use e2e::common::Common;
+use e2e::node::{Config, DiskFile, Node};
+use layout::Bytes;
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Side by side, alternating, in rounds: fio on our device, the raw loop device and qemu-storage-daemon.
@@ -31,12 +37,11 @@ struct Args {
     /// The folder of qemu-storage-daemon 10, as `e2e/get-peer` unpacks it.
     #[arg(long, default_value = "build/peer")]
     peer: PathBuf,
-    /// Where the disk files lie while it runs.
-    #[arg(long, default_value = "build/scratch")]
-    scratch: PathBuf,
     /// Where the raw data is kept.
     #[arg(long, default_value = "build/bench")]
     data: PathBuf,
+    #[command(flatten)]
+    common: Common,
 }
 
 /// What is kept of a run.
@@ -48,13 +53,15 @@ struct Raw<'a> {
     rounds: usize,
     seconds: f64,
     bytes: u64,
+    map_bytes: u64,
+    page_bytes: u64,
     #[serde(flatten)]
     measured: &'a Measured,
 }
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
-    let scratch = Scratch::new(&args.scratch, false)?;
+    let scratch = args.common.scratch()?;
     let missed = run(&args, scratch.path())?;
     scratch.finish()?;
     Ok(match missed {
@@ -76,10 +83,14 @@ fn run(args: &Args, dir: &Path) -> Result<usize> {
             p.version
         ),
     }
+    println!("filling the devices");
     let bytes = args.size << 20;
-    let mut contenders: Vec<Box<dyn Contender>> = vec![Box::new(raw::RawLoop::new(dir, bytes)?)];
+    let node = node(args, dir, bytes)?;
+    let (node, mut disks) = (Rc::new(node.0), node.1);
+    let mut contenders = bench::ours::all(&node, &mut disks, bytes, &dir.join("mounted"))?;
+    contenders.insert(1, Box::new(raw::RawLoop::new(dir, bytes)?));
     if let Some(program) = &program {
-        contenders.push(Box::new(peer::Peer::new(program, dir, bytes)?));
+        contenders.insert(2, Box::new(peer::Peer::new(program, dir, bytes)?));
     }
     let names: Vec<String> = contenders.iter().map(|c| c.name().to_owned()).collect();
     let chosen = |w: &&Workload| w.name.contains(&args.only);
@@ -91,15 +102,82 @@ fn run(args: &Args, dir: &Path) -> Result<usize> {
     };
     let measured = bench::measure(&mut contenders, &workloads, plan, &mut |line| {
         println!("  {line}")
-    })?;
+    });
+    let measured = measured.with_context(|| format!("the data plane said:\n{}", node.said()))?;
+    let status = node.status()?;
+    drop(contenders);
+    if let Some(node) = Rc::into_inner(node) {
+        node.stop()?;
+    }
     println!();
     table::print(&measured.samples, &names, &workloads);
-    keep(args, program.as_ref(), &measured)?;
-    Ok(0)
+    println!();
+    let theirs = names
+        .iter()
+        .find(|n| n.starts_with("qemu"))
+        .map_or("qemu-storage-daemon", |n| n);
+    let missed = table::judge(&measured.samples, &targets(theirs, &workloads));
+    keep(args, program.as_ref(), &measured, &status)?;
+    Ok(missed + usize::from(!memory_is_small(&status)))
+}
+
+/// A node with two disks: the second is for the second copies.
+fn node(args: &Args, dir: &Path, bytes: u64) -> Result<(Node, Vec<DiskFile>)> {
+    let stratovol = args.common.program()?;
+    let disks = vec![
+        DiskFile::format(&stratovol, dir, 0, bench::ours::room(bytes))?,
+        DiskFile::format(&stratovol, dir, 1, 2 * bytes + (1 << 30))?,
+    ];
+    let config = Config {
+        program: stratovol,
+        dir: dir.join("node"),
+        volatile: None,
+    };
+    Ok((Node::start(config, &disks)?, disks))
+}
+
+/// What is to be reached, of the workloads that were chosen.
+fn targets<'a>(theirs: &'a str, chosen: &[Workload]) -> Vec<Target<'a>> {
+    let target = |workload, theirs, least| Target {
+        workload,
+        ours: FILLED,
+        theirs,
+        least,
+    };
+    let mut all = vec![
+        target(workload::READ_32, theirs, 1.6),
+        target(workload::WRITE_32, theirs, 1.8),
+        target(workload::READ_32, raw::NAME, 0.7),
+        target(workload::WRITE_32, raw::NAME, 0.7),
+        target(workload::READ_1, theirs, 1.1),
+        target(workload::WRITE_1, theirs, 1.1),
+    ];
+    all.retain(|t| chosen.contains(&t.workload));
+    all
+}
+
+/// Map entries in memory for all volumes of the node, a TiB shown.
+fn memory_is_small(status: &Status) -> bool {
+    const MOST: f64 = 8.0;
+    let shown: u64 = status
+        .volumes
+        .iter()
+        .map(|v| v.size * v.copies.len().max(1) as u64)
+        .sum();
+    let each = status.map_bytes as f64 / shown as f64 * 1024.0 * 1024.0;
+    let word = if each <= MOST { "reached" } else { "MISSED" };
+    println!("map entries: {each:.2} MiB of memory a TiB of at most {MOST:.0} MiB  {word}");
+    println!("page cache: {}", Bytes(status.page_bytes));
+    each <= MOST
 }
 
 /// Writes everything that was measured to a file of its own.
-fn keep(args: &Args, program: Option<&peer::Program>, measured: &Measured) -> Result<()> {
+fn keep(
+    args: &Args,
+    program: Option<&peer::Program>,
+    measured: &Measured,
+    status: &Status,
+) -> Result<()> {
     fs::create_dir_all(&args.data)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let path = args.data.join(format!("{now}.json"));
@@ -112,6 +190,8 @@ fn keep(args: &Args, program: Option<&peer::Program>, measured: &Measured) -> Re
         rounds: args.rounds,
         seconds: args.seconds,
         bytes: args.size << 20,
+        map_bytes: status.map_bytes,
+        page_bytes: status.page_bytes,
         measured,
     };
     fs::write(&path, serde_json::to_vec_pretty(&raw)?)

@@ -4,6 +4,8 @@
 //! Exit codes: 0 done, 1 refused or failed, 64 wrong usage; `verify` has its own.
 
 mod commands;
+mod date;
+mod demo;
 mod file_disk;
 mod table;
 mod yaml;
@@ -25,10 +27,19 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(commands::demo::Args),
     Format(commands::format::Args),
     Inspect(commands::inspect::Args),
     Verify(commands::verify::Args),
     Plan(commands::plan::Args),
+    Keeper(commands::node::KeeperArgs),
+    Dataplane(commands::node::DataplaneArgs),
+    #[command(hide = true)]
+    Serve(commands::node::ServeArgs),
+    #[command(hide = true)]
+    LoopDevice(commands::node::LoopArgs),
+    #[command(hide = true)]
+    DemoApplication(commands::demo::ApplicationArgs),
 }
 
 fn main() -> ExitCode {
@@ -41,12 +52,18 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let mut out = std::io::stdout().lock();
+    let mut out = std::io::stdout();
     let result = match cli.command {
+        Command::Demo(args) => args.run(&mut out),
         Command::Format(args) => args.run(&mut out),
         Command::Inspect(args) => args.run(&mut out),
         Command::Verify(args) => args.run(&mut out),
         Command::Plan(args) => args.run(&mut out),
+        Command::Keeper(args) => args.run(),
+        Command::Dataplane(args) => args.run(),
+        Command::Serve(args) => args.run(),
+        Command::LoopDevice(args) => args.run(),
+        Command::DemoApplication(args) => args.run(&mut out),
     };
     let result = result.and_then(|code| {
         out.flush()?;

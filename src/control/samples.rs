@@ -276,6 +276,7 @@ fn status(r: &mut Random) -> Status {
         path: r.text(),
         units: r.u32(),
         free_units: r.u32(),
+        used: r.number(),
         failed: r.bit().then(|| r.u32() as i32),
     };
     let copy = |r: &mut Random| {

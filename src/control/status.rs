@@ -33,6 +33,9 @@ pub struct DiskStatus {
     pub units: u32,
     /// Of them granted to nobody.
     pub free_units: u32,
+    /// Bytes of the segments in granted units that are in use: what writing takes and discarding
+    /// gives back.
+    pub used: u64,
     /// The error number that it failed with, where it did.
     pub failed: Option<i32>,
 }

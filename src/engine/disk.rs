@@ -30,6 +30,50 @@ pub trait Disk {
     fn flush(&mut self) -> Result<(), IoFault>;
 }
 
+/// Reads blocks in ascending order with few calls: each brings what follows, too.
+pub(crate) struct Ahead<'a> {
+    disk: &'a mut dyn Disk,
+    end: u64,
+    at: u64,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Ahead<'a> {
+    const BYTES: u64 = 1 << 20;
+
+    /// Reads nothing from `end` on.
+    pub fn new(disk: &'a mut dyn Disk, end: u64) -> Self {
+        Ahead {
+            disk,
+            end,
+            at: 0,
+            bytes: Vec::new(),
+        }
+    }
+
+    /// The block at this offset. Where what follows it cannot be read, it alone is.
+    pub fn block(&mut self, offset: u64) -> Result<&[u8], IoFault> {
+        let held = self.at..self.at + self.bytes.len() as u64;
+        if !held.contains(&offset) {
+            let most = Self::BYTES
+                .min(self.end.saturating_sub(offset))
+                .max(layout::BLOCK);
+            self.at = offset;
+            self.bytes.resize(most as usize, 0);
+            if self.disk.read(offset, &mut self.bytes).is_err() {
+                self.bytes.truncate(layout::BLOCK as usize);
+                let alone = self.disk.read(offset, &mut self.bytes);
+                if let Err(fault) = alone {
+                    self.bytes.clear();
+                    return Err(fault);
+                }
+            }
+        }
+        let start = (offset - self.at) as usize;
+        Ok(&self.bytes[start..start + layout::BLOCK as usize])
+    }
+}
+
 /// A sparse disk in memory: what was never written reads as zeros.
 #[derive(Clone, Debug, Default)]
 pub struct MemDisk {

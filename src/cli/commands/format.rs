@@ -95,7 +95,8 @@ fn refuse_unknown(disk: &mut FileDisk, path: &Path) -> anyhow::Result<()> {
         .map_err(|fault| anyhow!("{}: {fault}", path.display()))?;
     let known = detect(&head, &tail).is_some() || head.starts_with(b"STRATOVL");
     let zero = |bytes: &[u8]| bytes.iter().all(|b| *b == 0);
-    if !known && !(zero(&head) && zero(&tail)) {
+    let empty = zero(&head) && zero(&tail);
+    if !known && !empty {
         bail!(
             "{} was not formatted: it bears no signature that is known, but is not empty; clear \
              its first and last {} if nothing on it is needed",
@@ -107,7 +108,7 @@ fn refuse_unknown(disk: &mut FileDisk, path: &Path) -> anyhow::Result<()> {
 }
 
 /// An identity that nobody has.
-fn new_uid() -> anyhow::Result<DiskUid> {
+pub(crate) fn new_uid() -> anyhow::Result<DiskUid> {
     let mut uid = [0; 16];
     std::fs::File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut uid))

@@ -1,5 +1,6 @@
 //! `inspect`: what is on a disk, for people or as JSON. It does not judge: that is `verify`.
 
+use crate::date::utc;
 use crate::file_disk::{Access, FileDisk};
 use crate::table::Table;
 use anyhow::{Context, anyhow, bail};
@@ -199,9 +200,9 @@ fn print(i: &Inspection, path: &Path, out: &mut dyn Write) -> std::io::Result<()
     }
     writeln!(
         out,
-        "  size      {}, formatted {} s after 1970",
+        "  size      {}, formatted {}",
         Bytes(i.size_bytes),
-        i.created
+        utc(i.created)
     )?;
     writeln!(
         out,

@@ -83,7 +83,7 @@ fn what_cannot_be_met_is_refused_in_words() {
         (
             "intent.yaml",
             "copies: 2",
-            "copies: 2, colour: red",
+            "copies: 2\n          colour: red",
             "unknown field",
         ),
         ("intent.yaml", "separate:", "scatter:", "scatter"),

@@ -35,8 +35,13 @@ pub(super) struct Answer {
 }
 
 impl Holdings {
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
+    /// How many volumes' connections are held: what must not be lost. Logs, memory and the record of
+    /// what is attached are worth nothing without them: a detach leaves everything on the disks.
+    pub(super) fn volumes(&self) -> usize {
+        self.0
+            .keys()
+            .filter(|(kind, _)| *kind == Kind::Fuse)
+            .count()
     }
 
     pub(super) fn forget(&mut self, key: Key) {

@@ -61,7 +61,7 @@ pub enum KeeperError {
     Wait(io::Error),
 }
 
-/// Runs a keeper until SIGTERM comes while it holds nothing. While it holds something, SIGTERM is
+/// Runs a keeper until SIGTERM comes while it holds no volume. While it holds one, SIGTERM is
 /// refused: its end would be an I/O error for everything above.
 ///
 /// # Errors
@@ -88,12 +88,12 @@ pub fn main(args: &Args) -> Result<(), KeeperError> {
             if signal != libc::SIGTERM {
                 continue;
             }
-            match server.holdings.len() {
+            match server.holdings.volumes() {
                 0 => {
                     let _ = std::fs::remove_file(&args.socket);
                     return Ok(());
                 }
-                n => eprintln!("keeper: SIGTERM refused: {n} descriptors are held"),
+                n => eprintln!("keeper: SIGTERM refused: {n} volumes are served through it"),
             }
         }
     }

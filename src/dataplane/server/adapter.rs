@@ -308,15 +308,18 @@ impl Details for Engine {
 
 fn disk_status(store: &Store) -> DiskStatus {
     let units = store.geometry().units;
-    let granted: usize = store
-        .records()
-        .map(|(slot, _)| store.usage(slot).0.len())
-        .sum();
+    let (mut granted, mut used) = (0, 0);
+    for (slot, _) in store.records() {
+        let (units, segments) = store.usage(slot);
+        granted += units.len();
+        used += u64::from(segments) * store.geometry().segment_bytes();
+    }
     DiskStatus {
         disk: store.disk(),
         path: String::new(),
         units,
         free_units: units.saturating_sub(granted as u32),
+        used,
         failed: store.failed().map(|fault| fault.errno),
     }
 }

@@ -1,17 +1,17 @@
 //! Everything that can be said of a disk without changing it: all that is wrong, and what is there.
 //!
-//! Opening a disk ends at the first thing wrong; this goes on and collects. It reads the journal and
-//! the volatile log with the very code that opens a disk, then judges what they give by its own
+//! Opening a disk ends at the first thing wrong; this goes on and collects. It reads the journal
+//! and the volatile log with the very code that opens a disk, then judges what they give by its own
 //! logic, and at the end holds the store that opening would make against its own counts.
 //!
 //! # What cannot be seen
-//! - A journal whose last group is damaged looks like one whose last write was torn by a power cut:
-//!   both count as never written. It is a note ([`Problem::TornTail`]), not an error.
+//! - A journal whose last group is damaged looks like one whose last write was torn by a power
+//!   cut: both count as never written. It is a note ([`Problem::TornTail`]), not an error.
 //! - Data blocks carry no checksum: their content is not judged.
-//! - A unit that is granted to two objects: its one header can name only one, so what is seen is an
-//!   object that does not have what its layout says, which only the layout's owner knows.
-//! - Metadata blocks that nobody reads (owner texts of free slots, pages of segments that have none,
-//!   ring blocks outside the live groups) may hold anything.
+//! - A unit that is granted to two objects: its one header can name only one, so what is seen is
+//!   an object that does not have what its layout says, which only the layout's owner knows.
+//! - Metadata blocks that nobody reads (owner texts of free slots, pages of segments that have
+//!   none, ring blocks outside the live groups) may hold anything.
 
 mod gentle;
 mod identity;

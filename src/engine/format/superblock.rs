@@ -28,6 +28,10 @@ pub const KNOWN_INCOMPATIBLE: u64 = 0;
 /// Bytes of the label.
 pub const LABEL: usize = 64;
 
+/// No running number gets here, at a billion a second, in thirty years; so sums with them do not
+/// overflow.
+const END_OF_NUMBERS: u64 = 1 << 60;
+
 /// The two places of the superblock, byte offsets.
 pub const PLACES: [u64; 2] = [0, BLOCK as u64];
 
@@ -157,6 +161,16 @@ impl Superblock {
             return Err(SuperblockError::Incompatible {
                 unknown: incompatible & !KNOWN_INCOMPATIBLE,
             });
+        }
+        for (name, at) in [
+            ("sequence", 32),
+            ("tail", 96),
+            ("first record", 104),
+            ("incarnation", 112),
+        ] {
+            if u64_at(b, at) >= END_OF_NUMBERS {
+                return Err(field(name, u64_at(b, at)));
+            }
         }
         let slots = u32_at(b, 84);
         let geometry = Geometry {

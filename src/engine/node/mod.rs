@@ -4,8 +4,8 @@
 //! hands ended calls of the stores to their volumes until nothing is left to hand on. Nothing is
 //! called back from inside: a store and a volume never know of each other.
 //!
-//! Tokens: the upper 16 bits say whose call it is, 0 the node's own, else the volume's index plus one.
-//! I/O names: the upper 16 bits are the disk's index.
+//! Tokens: the upper 16 bits say whose call it is, 0 the node's own, else the volume's index plus
+//! one. I/O names: the upper 16 bits are the disk's index.
 //!
 //! The order of effects: what stores want comes before what volumes say in the same step, so that a
 //! reply follows the entry of the volatile log that makes it safe.
@@ -21,6 +21,7 @@ use crate::io::{
     VolumeId,
 };
 use crate::leaf::{Done, Token};
+use crate::planted::Planted;
 use crate::store::{Sink, Store};
 use crate::tree::Leaf;
 use crate::volume::{Counts, Ctx, Scratch, TOKEN_BITS, TRANSITIONS, Volume, VolumeStatus};
@@ -33,12 +34,17 @@ use std::collections::{BTreeMap, VecDeque};
 pub struct Config {
     /// Scratch buffers that the shell has, for copies of all volumes.
     pub scratch: u16,
+    /// A mistake for the volumes to make, for the simulator; that of a store is in its own.
+    pub planted: Planted,
 }
 
 impl Default for Config {
     /// Eight: as many segments are copied at a time.
     fn default() -> Self {
-        Config { scratch: 8 }
+        Config {
+            scratch: 8,
+            planted: Planted::default(),
+        }
     }
 }
 
@@ -48,6 +54,7 @@ pub struct Engine {
     volumes: Vec<Option<Volume>>,
     ids: BTreeMap<VolumeId, u16>,
     scratch: Scratch,
+    planted: Planted,
     done: VecDeque<Done>,
     /// Commands that a store is carrying out, by token.
     commands: BTreeMap<Token, (CommandId, DiskUid)>,
@@ -66,6 +73,7 @@ impl Engine {
             volumes: Vec::new(),
             ids: BTreeMap::new(),
             scratch: Scratch::new(config.scratch),
+            planted: config.planted,
             done: VecDeque::new(),
             commands: BTreeMap::new(),
             next_token: 0,
@@ -199,6 +207,7 @@ impl Engine {
             },
             out: &mut self.volume_out,
             scratch: &mut self.scratch,
+            planted: self.planted,
         };
         let lookup = &mut |leaf: &Leaf| places.find(layout.volume, leaf);
         let volume = Volume::attach(layout, segment_blocks, base, lookup, &mut cx)?;
@@ -383,6 +392,7 @@ impl Engine {
             },
             out: &mut self.volume_out,
             scratch: &mut self.scratch,
+            planted: self.planted,
         };
         f(volume, &mut cx);
         if volume.is_detached() {
@@ -410,13 +420,11 @@ impl Engine {
                     v => self.with(now, v - 1, out, |volume, cx| volume.done(done, cx)),
                 }
             }
-            let wants = |v: &Option<Volume>| v.as_ref().is_some_and(Volume::wants_scratch);
-            let hungry = self.volumes.iter().position(wants);
-            match hungry.filter(|_| self.scratch.any()) {
-                Some(v) => self.with(now, v, out, |volume, cx| volume.resume(cx)),
-                None if self.done.is_empty() => return,
-                None => {}
-            }
+            let Some(base) = self.scratch.turn() else {
+                return;
+            };
+            let v = (base >> TOKEN_BITS) as usize - 1;
+            self.with(now, v, out, |volume, cx| volume.resume(cx));
         }
     }
 }

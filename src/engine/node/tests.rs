@@ -372,3 +372,27 @@ fn what_is_not_there_is_named() {
         .map(|_| ());
     assert!(matches!(refused, Err(CommandError::Refused(_))));
 }
+
+/// The layout of before is served where nobody compares generations: what
+/// `what_is_not_there_is_named` would see.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn a_generation_that_is_not_checked_is_seen() {
+    use crate::planted::{Bug, Planted};
+    let mut b = Bench::new(2);
+    b.grant(0, 0);
+    b.grant(1, 1);
+    let mut old = mirror(&[0, 1]);
+    let Kind::Mirror { copies } = &mut old.root.kind else {
+        unreachable!()
+    };
+    copies[1].generation = Generation(0);
+    let stale = CommandError::StaleGeneration { given: 0, seen: 1 };
+    assert_eq!(b.attach(&old), Err(stale));
+    b.engine = Engine::new(Config {
+        planted: Planted::with(Some(Bug::GenerationNotChecked)),
+        ..Config::default()
+    });
+    (0..2).for_each(|d| b.open(d));
+    assert_eq!(b.attach(&old), Ok(()));
+}

@@ -25,6 +25,7 @@ mod log;
 mod object;
 mod open;
 mod pages;
+mod read;
 pub(crate) mod replay;
 mod write;
 
@@ -80,6 +81,17 @@ impl Default for Config {
             planted: Planted::default(),
         }
     }
+}
+
+/// Bytes that a store holds in memory for what is on its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// The mapping tables of all objects.
+    pub tables: usize,
+    /// For each segment of the disk whose it is.
+    pub reverse: usize,
+    /// The pages kept; the nodes of the tree that holds them aside.
+    pub pages: usize,
 }
 
 /// An I/O that runs.
@@ -156,6 +168,16 @@ impl Store {
     /// The highest leader's term that the disk has seen.
     pub fn term(&self) -> u64 {
         self.superblock.term
+    }
+    /// What it holds in memory.
+    pub fn memory(&self) -> Memory {
+        let tables = self.objects.iter().flatten().map(|o| o.table.memory());
+        let unit = |u: &Unit| size_of::<Unit>() + size_of_val(&u.logical[..]);
+        Memory {
+            tables: tables.sum(),
+            reverse: self.units.iter().map(unit).sum(),
+            pages: self.pages.memory(),
+        }
     }
     /// Whether nothing is under way.
     pub fn is_idle(&self) -> bool {

@@ -76,6 +76,11 @@ impl Pages {
     pub fn len(&self) -> usize {
         self.cached.len()
     }
+    /// Bytes held for the pages that are here.
+    pub fn memory(&self) -> usize {
+        let page = |c: &Cached| size_of::<Cached>() + size_of_val(&c.page.births[..]);
+        self.cached.values().map(page).sum()
+    }
     /// The segments that have a page here, all of whose blocks hold data.
     pub fn full(&self) -> Vec<u32> {
         let full = |c: &Cached| c.page.count() as usize == c.page.births.len();

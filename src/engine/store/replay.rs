@@ -7,7 +7,7 @@
 
 use super::find::Wrong;
 use super::open::OpenError;
-use crate::disk::Disk;
+use crate::disk::{Ahead, Disk};
 use crate::format::header::{Descriptor, Header};
 use crate::format::object::ObjectRecord;
 use crate::format::page::{Page, PageHome};
@@ -108,13 +108,15 @@ impl Metadata {
             }
             metadata.objects.push(object);
         }
+        let mut ahead = Ahead::new(disk, geometry.meta_offset(MetaAddr::Page(0)));
         for unit in 0..geometry.units {
             let addr = MetaAddr::Header(unit);
             let mut header = Header::free(geometry.unit_segments);
             if !starts.contains_key(&addr) {
-                disk.read(geometry.meta_offset(addr), &mut block)
+                let block = ahead
+                    .block(geometry.meta_offset(addr))
                     .map_err(OpenError::Io)?;
-                match Header::decode(&block, superblock.disk, unit, geometry.unit_segments) {
+                match Header::decode(block, superblock.disk, unit, geometry.unit_segments) {
                     Ok(found) => header = found,
                     Err(error) => wrong(Some(addr), OpenError::Damaged { addr, error })?,
                 }

@@ -1,67 +1,22 @@
-//! Copying from leg to leg: the resync of live legs that may differ, and the rebuild of a stale
-//! one.
+//! The copy of one segment of a mirror, from the source of a job to its targets.
 //!
 //! ```text
-//!   a segment:  lock -> scan the source -> read -> write and discard -> unlock
-//!   resync:     a batch of regions, flush, forget that they may differ; again until none is left
-//!   rebuild:    all segments, flush, rewrite the records (`record`)
+//!   lock -> scan the source -> read -> write and discard -> unlock
 //! ```
-//! One of the two at a time on a mirror, a resync first. A copy holds its segment against changes,
-//! and each needs a scratch buffer, of which there are few: that is what throttles it. Whatever
-//! fails ends the whole; what was copied is harmless, and it begins again from the records.
+//! A copy holds its segment against changes, and each needs a scratch buffer, of which there are
+//! few: that is what throttles a job. What there is to copy, and what follows, is `job`'s.
 
-use super::leg::{Event, Lacks, Leg};
+use super::job::{NOTICES, What};
+use super::leg::Lacks;
 use super::lock::Holder;
-use super::mirror::{Mirror, each};
-use super::record::Why;
-use super::regions::LegSet;
+use super::mirror::each;
 use super::request::span;
 use super::slab::Key;
-use super::{Call, Ctx, LegRef, Stage, Volume, flush};
+use super::{Call, Ctx, LegRef, Volume};
 use crate::io::Buf;
 use crate::leaf::{BlockBits, LeafError, LeafId, Leaves, SegmentScan};
+use crate::planted::Bug;
 use layout::{BLOCK, Epoch};
-
-/// The most copies under way on a mirror.
-const COPIES: u32 = 4;
-/// A resync forgets regions in batches of at least so many.
-const BATCH: usize = 64;
-/// Progress is told at most so many times in a rebuild.
-const NOTICES: u64 = 16;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum What {
-    /// These regions, from the source to the other live legs.
-    Resync(Vec<u32>),
-    /// The whole of a leg.
-    Rebuild(u8, Lacks),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stand {
-    Copying,
-    Flushing,
-    Recording,
-}
-
-/// A resync or a rebuild.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) what: What,
-    source: u8,
-    targets: LegSet,
-    stand: Stand,
-    /// It goes no further.
-    aborted: bool,
-    /// The next segment, counted within what there is to do.
-    next: u64,
-    /// Copies under way.
-    active: u32,
-    /// Segments done, of how many; blocks copied.
-    pub(super) done: u64,
-    pub(super) total: u64,
-    pub(super) copied: u64,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -83,155 +38,9 @@ pub(super) struct Copy {
     discard: BlockBits,
 }
 
-impl Mirror {
-    pub(super) fn abort_job(&mut self) {
-        if let Some(job) = &mut self.job {
-            job.aborted = true;
-        }
-    }
-    /// Ends the job that this leg has a part in.
-    pub(super) fn abort_job_of(&mut self, leg: u8) {
-        if let Some(job) = &mut self.job {
-            job.aborted |= job.source == leg || job.targets & 1 << leg != 0;
-        }
-    }
-}
-
 impl Volume {
-    /// Starts what there is to copy on a mirror, or goes on with it.
-    pub(super) fn pump<L: Leaves>(&mut self, mirror: u16, cx: &mut Ctx<'_, L>) {
-        if self.mirrors[mirror as usize].job.is_none() {
-            self.start_job(mirror, cx);
-        }
-        loop {
-            let Some(job) = &mut self.mirrors[mirror as usize].job else {
-                return;
-            };
-            if job.stand != Stand::Copying {
-                return;
-            }
-            let over = job.aborted || job.next == job.total;
-            if over && job.active == 0 {
-                if job.aborted {
-                    self.end_job(mirror, cx);
-                } else {
-                    job.stand = Stand::Flushing;
-                    self.start_flush(flush::For::Job(mirror), cx);
-                }
-                return;
-            }
-            if over || job.active == COPIES {
-                return;
-            }
-            let Some(slot) = cx.scratch.free.pop() else {
-                self.starved = true;
-                return;
-            };
-            self.start_copy(mirror, slot, cx);
-        }
-    }
-
-    /// The job is over; perhaps another one is due.
-    fn end_job<L: Leaves>(&mut self, mirror: u16, cx: &mut Ctx<'_, L>) {
-        let m = &mut self.mirrors[mirror as usize];
-        if let Some(Job {
-            what: What::Rebuild(leg, _),
-            ..
-        }) = m.job.take()
-        {
-            // A rebuild that came to nothing: it is begun again if the leg is ready.
-            let slot = &mut m.legs[leg as usize];
-            if matches!(slot.state, Leg::Rebuilding(_)) {
-                slot.era += 1;
-                m.step(leg, Event::Fail);
-                m.regions.forget_leg(1 << leg);
-            }
-        }
-        self.pump(mirror, cx);
-    }
-
-    fn start_job<L: Leaves>(&mut self, mirror: u16, cx: &mut Ctx<'_, L>) {
-        let m = &mut self.mirrors[mirror as usize];
-        if m.lost || m.recording.is_some() || self.stage != Stage::Attached {
-            return;
-        }
-        let live = m.live();
-        let source = live.trailing_zeros() as u8;
-        let (what, targets, total) = if !m.regions.differ.is_empty() && !m.blocked {
-            let size = BATCH.max(m.regions.differ.len() / BATCH);
-            let batch: Vec<u32> = m.regions.differ.iter().take(size).copied().collect();
-            let total = batch.len() as u64 * (m.region_blocks / self.segment_blocks);
-            (What::Resync(batch), live & !(1 << source), total)
-        } else {
-            let stale = |l: &super::mirror::LegSlot| l.state == Leg::Stale && l.ready;
-            let Some(leg) = m.legs.iter().position(stale) else {
-                return;
-            };
-            let leg = leg as u8;
-            let lacks = self.start_rebuild(mirror, source, leg, cx);
-            let total = self.tree.mirrors()[mirror as usize].blocks / self.segment_blocks;
-            (What::Rebuild(leg, lacks), 1 << leg, total)
-        };
-        self.mirrors[mirror as usize].job = Some(Job {
-            what,
-            source,
-            targets,
-            stand: Stand::Copying,
-            aborted: false,
-            next: 0,
-            active: 0,
-            done: 0,
-            total,
-            copied: 0,
-        });
-    }
-
-    /// A stale leg takes part from now on: it is in step with the others, and marks that it bears
-    /// from before mean nothing.
-    fn start_rebuild<L: Leaves>(
-        &mut self,
-        mirror: u16,
-        source: u8,
-        leg: u8,
-        cx: &mut Ctx<'_, L>,
-    ) -> Lacks {
-        let m = &self.mirrors[mirror as usize];
-        let (leaves, of) = (
-            self.leaves_of(mirror, 1 << leg),
-            self.leaves_of(mirror, 1 << source),
-        );
-        let epoch = of
-            .iter()
-            .map(|l| cx.leaves.state(*l).epoch)
-            .max()
-            .unwrap_or_default();
-        let new = |l: &LeafId| cx.leaves.state(*l).legs.generation == 0;
-        let since = m.record.since[leg as usize];
-        let lacks = match (since, m.record.blank & 1 << leg != 0) {
-            (Epoch(0), false) => Lacks::Unknown,
-            (_, true) if !leaves.iter().all(new) => Lacks::Unknown,
-            (since, true) => Lacks::Blank(since),
-            (since, false) if leaves.iter().any(new) => Lacks::Blank(since),
-            (since, false) => Lacks::Since(since),
-        };
-        for leaf in leaves {
-            cx.leaves.join_epoch(leaf, epoch);
-            let state = cx.leaves.state(leaf);
-            for region in 0..state.segments.div_ceil(state.region_segments) {
-                if cx.leaves.is_dirty(leaf, region) {
-                    cx.leaves.clear_dirty(leaf, region);
-                }
-                if cx.leaves.is_resync(leaf, region) {
-                    cx.leaves.clear_resync(leaf, region);
-                }
-            }
-        }
-        let begun = self.mirrors[mirror as usize].step(leg, Event::Return(lacks));
-        assert!(begun, "only a stale leg is rebuilt");
-        lacks
-    }
-
-    fn start_copy<L: Leaves>(&mut self, mirror: u16, slot: u16, cx: &mut Ctx<'_, L>) {
+    /// Begins with the next segment of a job; the scratch buffer is its own from now on.
+    pub(super) fn start_copy<L: Leaves>(&mut self, mirror: u16, slot: u16, cx: &mut Ctx<'_, L>) {
         let total = self.tree.mirrors()[mirror as usize].blocks / self.segment_blocks;
         let m = &mut self.mirrors[mirror as usize];
         let in_region = m.region_blocks / self.segment_blocks;
@@ -326,7 +135,10 @@ impl Volume {
         c.left -= 1;
         if let Some(scan) = scan {
             let (mirror, segment) = (c.mirror, c.segment);
-            let (copy, discard) = self.what_to_copy(mirror, segment, scan);
+            let (copy, mut discard) = self.what_to_copy(mirror, segment, scan);
+            if cx.planted.has(Bug::RebuildForgetsDiscards) {
+                discard = [0; 4];
+            }
             let c = &mut self.copies[key];
             (c.copy, c.discard) = (copy, discard);
         }
@@ -467,56 +279,6 @@ impl Volume {
         }
         self.unlock(c.mirror, Holder::Copy(key), cx);
         self.pump(c.mirror, cx);
-    }
-
-    /// What a job copied is durable.
-    pub(super) fn job_flushed<L: Leaves>(&mut self, mirror: u16, cx: &mut Ctx<'_, L>) {
-        let m = &mut self.mirrors[mirror as usize];
-        let Some(job) = &mut m.job else {
-            unreachable!("a flush for a job that is over")
-        };
-        if job.aborted {
-            self.end_job(mirror, cx);
-            return;
-        }
-        match &mut job.what {
-            What::Resync(batch) => {
-                let batch = std::mem::take(batch);
-                let whole = m.live() == m.which(|_| true);
-                for region in batch {
-                    self.mirrors[mirror as usize].regions.differ.remove(&region);
-                    if whole {
-                        self.forget_resync(mirror, region, cx);
-                    }
-                }
-                self.end_job(mirror, cx);
-            }
-            What::Rebuild(..) => {
-                job.stand = Stand::Recording;
-                self.announce(mirror, cx);
-            }
-        }
-    }
-
-    /// No change of the records is under way: a leg that was rebuilt has its records changed, and
-    /// the job ends when they are, or when that came to nothing.
-    pub(super) fn announce<L: Leaves>(&mut self, mirror: u16, cx: &mut Ctx<'_, L>) {
-        let m = &self.mirrors[mirror as usize];
-        let Some(job) = m.job.as_ref().filter(|j| j.stand == Stand::Recording) else {
-            return;
-        };
-        let What::Rebuild(leg, _) = job.what else {
-            unreachable!("a resync changes no record")
-        };
-        if m.recording.is_some() {
-            return;
-        }
-        let state = m.legs[leg as usize].state;
-        if job.aborted || m.lost || !matches!(state, Leg::Rebuilding(_)) {
-            self.end_job(mirror, cx);
-        } else {
-            self.start_record(mirror, Why::Announce(leg), m.record, 1 << leg, cx);
-        }
     }
 }
 

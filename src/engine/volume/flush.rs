@@ -94,7 +94,8 @@ impl Volume {
     /// A request's flush is done on every leg that counts: it is answered once those that do not
     /// are on record.
     pub(super) fn flushed_request<L: Leaves>(&mut self, key: Key, cx: &mut Ctx<'_, L>) {
-        let gate = |g| self.mirrors.iter().any(|m| m.gate() == g);
+        let planted = cx.planted;
+        let gate = |g| self.mirrors.iter().any(|m| m.gate(planted) == g);
         if self.lost || gate(Gate::Lost) {
             self.part_done(key, Err(IoError::Io), cx);
         } else if gate(Gate::Closed) {

@@ -1,6 +1,6 @@
 //! A mirror of a volume: its legs, and what happens when one fails.
 
-use super::copy::Job;
+use super::job::Job;
 use super::leg::{Counts, Event, Leg};
 use super::lock::Locks;
 use super::record::Recording;
@@ -8,6 +8,7 @@ use super::regions::{LeafRegion, LegSet, Regions};
 use super::slab::Key;
 use super::{Ctx, LegRef, Volume};
 use crate::leaf::{LeafId, Leaves, LegsRecord, Span};
+use crate::planted::{Bug, Planted};
 use smallvec::SmallVec;
 use std::ops::Range;
 
@@ -73,10 +74,10 @@ impl Mirror {
     pub(super) fn dropping(&self) -> LegSet {
         self.which(|s| matches!(s, Leg::Dropping(_)))
     }
-    pub(super) fn gate(&self) -> Gate {
+    pub(super) fn gate(&self, planted: Planted) -> Gate {
         if self.lost {
             Gate::Lost
-        } else if self.dropping() != 0 {
+        } else if self.dropping() != 0 && !planted.has(Bug::LegLossNotDurable) {
             Gate::Closed
         } else {
             Gate::Open

@@ -18,12 +18,14 @@ mod attach;
 mod change;
 mod copy;
 mod flush;
+mod job;
 mod leg;
 mod lock;
 mod mirror;
 mod read;
 mod record;
 mod regions;
+mod relayout;
 mod request;
 mod slab;
 mod status;
@@ -36,10 +38,12 @@ pub use status::{LegStatus, MirrorStatus, RebuildStatus, VolumeStatus};
 
 use crate::io::{Buf, CommandId, DiskIndex, Effect, Effects, IoError, Now, Op, ReqId};
 use crate::leaf::{Done, LeafError, LeafId, Leaves, Outcome, Token};
+use crate::planted::Planted;
 use crate::tree::Tree;
 use layout::{Epoch, VolumeUid};
 use mirror::Mirror;
 use slab::{Key, Slab};
+use std::collections::VecDeque;
 
 /// What a volume works with while it handles one event.
 pub struct Ctx<'a, L: Leaves> {
@@ -51,12 +55,16 @@ pub struct Ctx<'a, L: Leaves> {
     pub out: &'a mut Effects,
     /// The scratch buffers that are free.
     pub scratch: &'a mut Scratch,
+    /// A mistake to make, for the simulator.
+    pub planted: Planted,
 }
 
 /// Scratch buffers, shared by all volumes of a node: each is free or used by one copy.
 #[derive(Debug)]
 pub struct Scratch {
     free: Vec<u16>,
+    /// Volumes that wait for one, by the base of their tokens, in order of arrival.
+    waiting: VecDeque<Token>,
 }
 
 impl Scratch {
@@ -64,11 +72,16 @@ impl Scratch {
     pub fn new(slots: u16) -> Self {
         Scratch {
             free: (0..slots).rev().collect(),
+            waiting: VecDeque::new(),
         }
     }
-    /// Whether one is free.
-    pub fn any(&self) -> bool {
-        !self.free.is_empty()
+    /// The volume to call [`Volume::resume`] on, by the base of its tokens: a buffer is free, and
+    /// it has waited longest for one.
+    pub fn turn(&mut self) -> Option<Token> {
+        if self.free.is_empty() {
+            return None;
+        }
+        self.waiting.pop_front()
     }
 }
 
@@ -140,7 +153,7 @@ pub struct Volume {
     parked: Vec<Key>,
     /// A flush for marks to forget is under way.
     tidying: bool,
-    /// A copy waits for a scratch buffer.
+    /// A copy waits for a scratch buffer, and the volume in [`Scratch`]'s queue.
     starved: bool,
 }
 
@@ -159,10 +172,6 @@ impl Volume {
     /// Whether it is at rest for good after [`Volume::detach`].
     pub fn is_detached(&self) -> bool {
         self.stage == Stage::Detached
-    }
-    /// Whether a copy waits for a scratch buffer: call [`Volume::resume`] when one is free.
-    pub fn wants_scratch(&self) -> bool {
-        self.starved
     }
     /// Calls that have not ended.
     pub fn calls(&self) -> usize {
@@ -228,7 +237,7 @@ impl Volume {
         idle.filter_map(|m| m.regions.next_wake()).min()
     }
 
-    /// A scratch buffer is free: copies go on.
+    /// A scratch buffer is free, and it is this volume's turn: copies go on.
     pub fn resume<L: Leaves>(&mut self, cx: &mut Ctx<'_, L>) {
         self.starved = false;
         for m in 0..self.mirrors.len() as u16 {

@@ -5,6 +5,7 @@ use super::slab::Key;
 use super::{Call, Ctx, LegRef, Volume};
 use crate::io::{Buf, IoError};
 use crate::leaf::{LeafError, Leaves, Span};
+use crate::planted::Bug;
 use layout::BLOCK;
 
 /// A part of a request being read from one leg.
@@ -32,7 +33,12 @@ impl Volume {
     ) {
         let turn = self.requests[request].id.0 + at.start / self.segment_blocks;
         let m = &self.mirrors[mirror as usize];
-        let legs = if m.lost { 0 } else { m.live() & !tried };
+        let good = if cx.planted.has(Bug::StaleLegRead) {
+            m.targets()
+        } else {
+            m.live()
+        };
+        let legs = if m.lost { 0 } else { good & !tried };
         if legs == 0 {
             self.part_done(request, Err(IoError::Io), cx);
             return;

@@ -6,7 +6,7 @@
 //! and that is at most one generation behind holds everything.
 
 use super::leg::{Event, Leg, Lost};
-use super::mirror::{Gate, each};
+use super::mirror::each;
 use super::regions::LegSet;
 use super::{Call, Ctx, LegRef, Volume};
 use crate::io::{Effect, IoError, Notice};
@@ -181,15 +181,11 @@ impl Volume {
         if m.recording.is_some() {
             return;
         }
-        let gate = m.gate();
-        if gate == Gate::Closed {
+        if !m.lost && m.dropping() != 0 {
             self.record_drop(mirror, cx);
             return;
         }
-        let result = match gate {
-            Gate::Lost => Err(IoError::Io),
-            Gate::Open | Gate::Closed => Ok(()),
-        };
+        let result = if m.lost { Err(IoError::Io) } else { Ok(()) };
         for key in std::mem::take(&mut m.parked) {
             self.part_done(key, result, cx);
         }

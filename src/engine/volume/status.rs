@@ -1,6 +1,6 @@
 //! What a volume says of itself.
 
-use super::copy::What;
+use super::job::What;
 use super::leg::{Counts, Leg};
 use super::mirror::Mirror;
 use super::{Volume, leg::TRANSITIONS};

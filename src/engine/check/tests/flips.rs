@@ -110,7 +110,7 @@ impl World {
         Bench::open(self.disk(byte, bit), &[])
     }
 
-    /// Whether opening refuses the disk or one of its segments; otherwise the content is `expected`.
+    /// Whether opening refuses the disk or one of its segments; else the content is `expected`.
     fn refused(&self, byte: usize, bit: u8, expected: &State) -> bool {
         let Ok(mut b) = self.open(byte, bit) else {
             return true;

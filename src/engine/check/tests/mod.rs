@@ -1,6 +1,7 @@
 //! What `check` says of sound disks, and of every way in which a disk can be wrong, one at a time.
 
 mod flips;
+mod forged;
 
 use super::*;
 use crate::disk::MemDisk;

@@ -113,38 +113,7 @@ impl<D: Disk> Bench<D> {
                 other => panic!("unexpected {other:?}"),
             };
             let mut meta = Vec::new();
-            let end = match kind {
-                IoKind::Read {
-                    buf: Buf::Request { req, at },
-                    len,
-                } => {
-                    let (at, len) = (at as usize, len as usize);
-                    let buffer = &mut self.buffers.get_mut(&req.0).unwrap()[at..at + len];
-                    self.disk.read(offset, buffer).unwrap();
-                    Completion::Done
-                }
-                IoKind::Write {
-                    buf: Buf::Request { req, at },
-                    len,
-                } => {
-                    let (at, len) = (at as usize, len as usize);
-                    self.disk
-                        .write(offset, &self.buffers[&req.0][at..at + len])
-                        .unwrap();
-                    Completion::Done
-                }
-                IoKind::WriteMeta { bytes, .. } => {
-                    self.disk.write(offset, &bytes).unwrap();
-                    Completion::Done
-                }
-                IoKind::ReadMeta { len } => {
-                    meta.resize(len as usize, 0);
-                    self.disk.read(offset, &mut meta).unwrap();
-                    Completion::Bytes(&meta)
-                }
-                IoKind::Flush => Completion::Done,
-                other => panic!("unexpected {other:?}"),
-            };
+            let end = self.io(offset, kind, &mut meta);
             let mut more = Vec::new();
             self.store.complete(
                 id,
@@ -156,6 +125,41 @@ impl<D: Disk> Bench<D> {
                 },
             );
             out.extend(more);
+        }
+    }
+
+    fn io<'m>(&mut self, offset: u64, kind: IoKind, meta: &'m mut Vec<u8>) -> Completion<'m> {
+        match kind {
+            IoKind::Read {
+                buf: Buf::Request { req, at },
+                len,
+            } => {
+                let (at, len) = (at as usize, len as usize);
+                let buffer = &mut self.buffers.get_mut(&req.0).unwrap()[at..at + len];
+                self.disk.read(offset, buffer).unwrap();
+                Completion::Done
+            }
+            IoKind::Write {
+                buf: Buf::Request { req, at },
+                len,
+            } => {
+                let (at, len) = (at as usize, len as usize);
+                self.disk
+                    .write(offset, &self.buffers[&req.0][at..at + len])
+                    .unwrap();
+                Completion::Done
+            }
+            IoKind::WriteMeta { bytes, .. } => {
+                self.disk.write(offset, &bytes).unwrap();
+                Completion::Done
+            }
+            IoKind::ReadMeta { len } => {
+                meta.resize(len as usize, 0);
+                self.disk.read(offset, meta).unwrap();
+                Completion::Bytes(meta)
+            }
+            IoKind::Flush => Completion::Done,
+            other => panic!("unexpected {other:?}"),
         }
     }
 

@@ -166,6 +166,11 @@ impl Fake {
         self.pending.iter().position(|p| p.disk == disk)
     }
 
+    /// Whether this call under way writes a record about legs.
+    pub fn is_record(&self, index: usize) -> bool {
+        matches!(self.pending[index].what, What::Legs(..))
+    }
+
     /// Ends the call at an index.
     pub fn end(&mut self, index: usize) -> Done {
         let p = self.pending.swap_remove(index);

@@ -8,6 +8,7 @@ mod rules;
 use super::{Ctx, MirrorStatus, Scratch, Volume, VolumeStatus};
 use crate::io::{CommandError, CommandId, DiskIndex, Effect, Effects, IoError, Op, ReqId};
 use crate::leaf::LeafId;
+use crate::planted::Planted;
 use crate::tree;
 use fake::{Fake, FakeLeaf, Rng, SEGMENT_BLOCKS};
 use layout::{Bytes, DiskUid, Generation, Kind, Layout, Level, NodeName, Object, VolumeUid};
@@ -71,6 +72,7 @@ pub(super) struct Rig {
     pub(super) volume: Option<Volume>,
     pub(super) out: Effects,
     scratch: Scratch,
+    pub(super) planted: Planted,
     pub(super) now: u64,
     /// Answers that were not looked at.
     pub(super) replies: BTreeMap<ReqId, Result<(), IoError>>,
@@ -88,6 +90,7 @@ impl Rig {
             volume: None,
             out: Vec::new(),
             scratch: Scratch::new(3),
+            planted: Planted::default(),
             now: 1,
             replies: BTreeMap::new(),
             notices: Vec::new(),
@@ -120,14 +123,16 @@ impl Rig {
                 leaves: &mut self.fake,
                 out: &mut self.out,
                 scratch: &mut self.scratch,
+                planted: self.planted,
             },
         );
-        if volume.wants_scratch() && self.scratch.any() {
+        if self.scratch.turn().is_some() {
             volume.resume(&mut Ctx {
                 now: self.now,
                 leaves: &mut self.fake,
                 out: &mut self.out,
                 scratch: &mut self.scratch,
+                planted: self.planted,
             });
         }
         self.volume = Some(volume);
@@ -162,6 +167,7 @@ impl Rig {
             leaves: &mut self.fake,
             out: &mut self.out,
             scratch: &mut self.scratch,
+            planted: self.planted,
         };
         let v = Volume::attach(&self.layout, SEGMENT_BLOCKS, 5 << 48, &mut lookup, &mut cx)?;
         self.volume = Some(v);

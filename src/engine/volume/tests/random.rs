@@ -11,6 +11,8 @@ struct Life {
     rng: Rng,
     blocks: u64,
     region_segments: u32,
+    /// Records about legs take long, and crashes come while they do.
+    slow_records: bool,
     /// Requests not answered, with what is needed to judge the answer.
     open: BTreeMap<ReqId, Asked>,
     counts: Counts,
@@ -57,6 +59,7 @@ impl Life {
         let all = shapes();
         let shape = all[rng.below(all.len() as u64) as usize].clone();
         let region_segments = 1 << rng.below(3);
+        let slow_records = rng.one_in(2);
         let rig = Rig::new(&shape, region_segments);
         let blocks = rig.layout.size.0 / 4096;
         Life {
@@ -65,6 +68,7 @@ impl Life {
             rng,
             blocks,
             region_segments,
+            slow_records,
             open: BTreeMap::new(),
             counts: [0; TRANSITIONS.len()],
             discarded: 0,
@@ -219,17 +223,17 @@ impl Life {
             self.model.lose();
         } else {
             self.rig.fake.crash(&mut self.rng);
-            // A disk that forgot what was not flushed, and nobody knows.
+            // A disk that forgot what was not flushed, and nobody knows, be it back or not.
             let failed = |d: &DiskUid| self.rig.fake.failed.contains(&(u16::from(d.0[0]) - 1));
-            let counts = |l: &LegStatus| !matches!(l.state, Leg::Stale | Leg::Rebuilding(_));
-            let legs = status
-                .mirrors
-                .iter()
-                .flat_map(|m| &m.legs)
-                .filter(|l| counts(l));
+            let forgot = |l: &LegStatus| match l.state {
+                Leg::Stale | Leg::Rebuilding(_) => false,
+                Leg::Dropping(None) => true,
+                Leg::Live | Leg::Joining | Leg::Dropping(Some(_)) => l.disks.iter().any(failed),
+            };
             let leaves = self.rig.volume.as_ref().unwrap().tree().leaves().iter();
-            let plain = leaves.filter(|l| l.mirror.is_none()).map(|l| &l.disk);
-            if legs.flat_map(|l| &l.disks).chain(plain).any(failed) {
+            let mut plain = leaves.filter(|l| l.mirror.is_none()).map(|l| &l.disk);
+            let mut legs = status.mirrors.iter().flat_map(|m| &m.legs);
+            if legs.any(forgot) || plain.any(failed) {
                 self.model.lose();
             }
         }
@@ -316,16 +320,21 @@ impl Life {
 
     fn step(&mut self) {
         let pending = self.rig.fake.pending.len() as u64;
+        let fake = &self.rig.fake;
+        let recording = self.slow_records && (0..fake.pending.len()).any(|i| fake.is_record(i));
         match self.rng.below(100) {
             0 => self.disturb(),
-            1 if self.rng.one_in(8) => {
+            1 if recording || self.rng.one_in(8) => {
                 let power = self.rng.one_in(2);
                 self.crash(power);
             }
             2 if self.rng.one_in(8) => self.detach(),
             3..=30 if self.open.len() < 12 => self.submit(),
             _ if pending > 0 => {
-                let i = self.rng.below(pending) as usize;
+                let mut i = self.rng.below(pending) as usize;
+                if recording && self.rig.fake.is_record(i) && !self.rng.one_in(8) {
+                    i = self.rng.below(pending) as usize;
+                }
                 self.rig.end(i);
             }
             _ => self.submit(),
@@ -400,4 +409,33 @@ fn random_lives() {
         println!("{n:8} {name}");
         assert!(n > 0 || count < 100, "never: {name}");
     }
+}
+
+/// Each of these is seen: a life with it breaks what one without it keeps.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn planted_mistakes_are_seen() {
+    use crate::planted::{Bug, Planted};
+    let bugs = [
+        Bug::LegLossNotDurable,
+        Bug::StaleLegRead,
+        Bug::RebuildForgetsDiscards,
+        Bug::DirtyMarkSkipped,
+    ];
+    let mut missed = Vec::new();
+    for bug in bugs {
+        let seen = (1..=1000u64).find_map(|seed| {
+            let live = move || {
+                let mut life = Life::new(seed);
+                life.rig.planted = Planted::with(Some(bug));
+                life.live(1500);
+            };
+            let broken = std::panic::catch_unwind(live).err()?;
+            let why = broken.downcast_ref::<String>().cloned();
+            Some((seed, why.unwrap_or_default()))
+        });
+        println!("{bug:?}: {seen:?}");
+        missed.extend(seen.is_none().then_some(bug));
+    }
+    assert_eq!(missed, [], "not seen in 1000 lives");
 }
