@@ -54,15 +54,13 @@ pub struct Weights {
     pub grow: u32,
     /// A volume is created, or one is deleted.
     pub turnover: u32,
-    /// An epoch ends and is held, or one is let go.
-    pub epoch: u32,
     /// A volume is detached and attached again.
     pub reattach: u32,
 }
 
 impl Weights {
     /// In the order of the fields.
-    pub fn list(&self) -> [u32; 10] {
+    pub fn list(&self) -> [u32; 9] {
         let Weights {
             read,
             write,
@@ -72,11 +70,10 @@ impl Weights {
             zeroes,
             grow,
             turnover,
-            epoch,
             reattach,
         } = *self;
         [
-            read, write, fua, flush, discard, zeroes, grow, turnover, epoch, reattach,
+            read, write, fua, flush, discard, zeroes, grow, turnover, reattach,
         ]
     }
 }
@@ -183,7 +180,6 @@ fn weights(rng: &mut Rng) -> Weights {
         zeroes: some(3),
         grow: some(1),
         turnover: some(1),
-        epoch: some(1),
         reattach: some(1),
     }
 }

@@ -20,15 +20,13 @@ pub enum Step {
     Delete(u16),
     /// A volume is detached and attached again.
     Reattach(u16),
-    /// An epoch of the volume ends and is held; one that is held too long is let go.
-    Epoch(u16),
 }
 
 /// Draws steps.
 #[derive(Debug)]
 pub struct Workload {
     rng: Rng,
-    weights: [u32; 10],
+    weights: [u32; 9],
 }
 
 impl Workload {
@@ -59,7 +57,6 @@ impl Workload {
             6 => return Some(Step::Grow(volume)),
             7 if world.volumes.len() < world.swarm.volumes => return Some(Step::Create),
             7 => return Some(Step::Delete(volume)),
-            8 => return Some(Step::Epoch(volume)),
             _ => return Some(Step::Reattach(volume)),
         };
         if !world.swarm.overlap && world.collides(&action) {

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Files; then the first is written over.
-const FILES: u64 = 40;
+const FILES: u64 = 24;
 /// Bytes of a write.
 const PIECE: usize = 64 << 10;
 /// Writes a file.

@@ -144,7 +144,7 @@ impl Volume {
                 return;
             };
             let leg = leg as u8;
-            let lacks = self.start_rebuild(mirror, source, leg, cx);
+            let lacks = self.start_rebuild(mirror, leg, cx);
             let total = self.tree.mirrors()[mirror as usize].blocks / self.segment_blocks;
             (What::Rebuild(leg, lacks), 1 << leg, total)
         };
@@ -164,23 +164,13 @@ impl Volume {
 
     /// A stale leg takes part from now on: it is in step with the others, and marks that it bears
     /// from before mean nothing.
-    fn start_rebuild<L: Leaves>(
-        &mut self,
-        mirror: u16,
-        source: u8,
-        leg: u8,
-        cx: &mut Ctx<'_, L>,
-    ) -> Lacks {
+    fn start_rebuild<L: Leaves>(&mut self, mirror: u16, leg: u8, cx: &mut Ctx<'_, L>) -> Lacks {
         let m = &self.mirrors[mirror as usize];
-        let (leaves, of) = (
-            self.leaves_of(mirror, 1 << leg),
-            self.leaves_of(mirror, 1 << source),
-        );
-        let epoch = of
-            .iter()
-            .map(|l| cx.leaves.state(*l).epoch)
-            .max()
-            .unwrap_or_default();
+        // A power cut may have left the stale leg ahead: the others follow it then.
+        let in_step = self.leaves_of(mirror, m.targets() | 1 << leg);
+        let epochs = in_step.iter().map(|l| cx.leaves.state(*l).epoch);
+        let epoch = epochs.max().unwrap_or_default();
+        let leaves = self.leaves_of(mirror, 1 << leg);
         let new = |l: &LeafId| cx.leaves.state(*l).legs.generation == 0;
         let since = m.record.since[leg as usize];
         let lacks = match (since, m.record.blank & 1 << leg != 0) {
@@ -190,8 +180,8 @@ impl Volume {
             (since, false) if leaves.iter().any(new) => Lacks::Blank(since),
             (since, false) => Lacks::Since(since),
         };
+        in_step.iter().for_each(|l| cx.leaves.join_epoch(*l, epoch));
         for leaf in leaves {
-            cx.leaves.join_epoch(leaf, epoch);
             let state = cx.leaves.state(leaf);
             for region in 0..state.segments.div_ceil(state.region_segments) {
                 if cx.leaves.is_dirty(leaf, region) {

@@ -91,10 +91,9 @@ impl<S: System> World<S> {
             let quiet = self.requests.is_empty() && self.commands.is_empty();
             let whole = self.system.as_ref().is_some_and(S::is_whole);
             let well = (whole || self.lacks_space()) && !self.waits_for_repair();
-            if quiet && well && self.ios.is_empty() && self.wanted.is_empty() {
-                if self.volumes.values().all(served) {
-                    return Ok(());
-                }
+            let still = self.ios.is_empty() && self.wanted.is_empty();
+            if quiet && well && still && self.volumes.values().all(served) {
+                return Ok(());
             }
             self.step()?;
         }

@@ -238,10 +238,6 @@ impl<S: System> World<S> {
             }
             Step::Delete(volume) => self.send_off(volume, Fate::Go),
             Step::Reattach(volume) => self.send_off(volume, Fate::Return),
-            Step::Epoch(volume) => {
-                self.turn_epoch(volume);
-                Ok(())
-            }
         }
     }
 

@@ -473,8 +473,6 @@ impl<S: System> World<S> {
         }
     }
 
-    pub(super) fn turn_epoch(&mut self, _number: u16) {}
-
     /// The description of a leaf in the command that is older than one that the engine took, with the
     /// newer one.
     fn overtaken(&self, command: &Command) -> Option<(Generation, Generation)> {
@@ -601,7 +599,7 @@ impl<S: System> World<S> {
             true => None,
             false => self.operator.grant(number, *path, *units, &mut self.rng),
         };
-        let command = granted.unwrap_or_else(|| Command::Refuse {
+        let command = granted.unwrap_or(Command::Refuse {
             volume: *volume,
             disk: *disk,
             path: *path,

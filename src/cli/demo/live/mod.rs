@@ -10,10 +10,9 @@ mod scratch;
 mod tools;
 mod writer;
 
-use super::Shown;
-use super::place::{Placed, Replacement, TEMPTING, leaves};
-use super::sys;
+use super::place::{Placed, TEMPTING, leaves};
 use super::tell::{Teller, ms};
+use super::{Shown, say_replacement, sys};
 use crate::commands::format::new_uid;
 use crate::file_disk::{Access, FileDisk};
 use anyhow::{Context, bail, ensure};
@@ -28,7 +27,7 @@ use tools::{LIMIT, run as tool, run_last, until};
 use writer::{Writer, Written};
 
 /// How often the data plane is killed.
-const KILLS: u64 = 7;
+const KILLS: u64 = 10;
 /// Writes that are answered between two kills.
 const BETWEEN: usize = 150;
 
@@ -131,7 +130,10 @@ fn place(
     shown.push(Shown {
         done: "placed by rules",
         proves: "copies never share an enclosure",
-        figures: format!("{} copies on 4 of 6 disks", leaves(&placed.layout).len()),
+        figures: format!(
+            "{} extents, each on its own disk",
+            leaves(&placed.layout).len()
+        ),
     });
     Ok((disks, placed))
 }
@@ -287,18 +289,6 @@ fn repair(
     Ok(())
 }
 
-/// Tells what was decided, and what was not.
-pub fn say_replacement(tell: &mut Teller<'_>, placed: &Placed, found: &Replacement) {
-    tell.say(&found.why);
-    let (by, place) = (placed.name(found.by), placed.enclosure(found.by));
-    tell.say(format!("{} moves to disk {by} in {place}", found.leaf));
-    let not = &found.not_the_tempting;
-    tell.say(format!(
-        "not to disk {TEMPTING}, empty and preferred as it is: {not}"
-    ));
-    tell.good("the checker finds nothing wrong with the new layout");
-}
-
 /// Waits until every copy counts again; bytes copied.
 fn rebuilt(tell: &mut Teller<'_>, node: &mut Node) -> anyhow::Result<u64> {
     let bar = tell.bar(1, "rebuilding");
@@ -373,6 +363,8 @@ fn trim(
     }
     tool("sync", &[Path::new("-f"), &mount.0])?;
     tool("fstrim", &[&mount.0])?;
+    // What was discarded may be used again once that is durable.
+    tool("sync", &[Path::new("-f"), &mount.0])?;
     let after = used(node)?;
     let (had, has) = (Bytes(before), Bytes(after));
     ensure!(after < before, "{had} in use before fstrim, {has} after it");
@@ -441,7 +433,7 @@ fn verify(
     shown.push(Shown {
         done: "every metadata block of every disk verified",
         proves: "nothing is damaged, nothing leaks",
-        figures: format!("{clean} disks clean; {} s in all", tell.elapsed().as_secs()),
+        figures: format!("{clean} disks clean"),
     });
     Ok(())
 }

@@ -8,7 +8,7 @@ use crate::demo::sys;
 use anyhow::{Context, bail};
 use control::{Client, ClientError, Event, FailureKind, Request, Response, Status};
 use layout::{Generation, Layout, Term, VolumeUid};
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -35,17 +35,15 @@ impl Node {
             client: None,
             attached: None,
         };
-        let keeper = folder.join("keeper.sock");
-        let words = [Path::new("keeper"), Path::new("--dir"), folder];
-        node.keeper = Some(node.spawn(&words, libc::SIGKILL)?);
-        until("the keeper", LIMIT, || Ok(keeper.exists().then_some(())))?;
-        let words = [Path::new("dataplane"), Path::new("--dir"), folder];
-        node.parent = Some(node.spawn(&words, libc::SIGTERM)?);
+        node.keeper = Some(node.spawn("keeper", libc::SIGKILL)?);
+        let socket = folder.join("keeper.sock");
+        until("the keeper", LIMIT, || Ok(socket.exists().then_some(())))?;
+        node.parent = Some(node.spawn("dataplane", libc::SIGTERM)?);
         node.status()?;
         Ok(node)
     }
 
-    fn spawn(&self, words: &[&Path], last_signal: libc::c_int) -> anyhow::Result<Child> {
+    fn spawn(&self, role: &str, last_signal: libc::c_int) -> anyhow::Result<Child> {
         let log = OpenOptions::new()
             .create(true)
             .append(true)
@@ -53,9 +51,9 @@ impl Node {
         let program = std::env::current_exe()?;
         let mut command = Command::new(&program);
         command
-            .args(words)
+            .args([role.as_ref(), "--dir".as_ref(), self.folder.as_os_str()])
             .stdin(Stdio::null())
-            .stdout(File::options().write(true).open("/dev/null")?)
+            .stdout(Stdio::null())
             .stderr(log);
         sys::tie(&mut command, last_signal);
         command

@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p engine --bench hot_path`: nanoseconds a request, the median of rounds, from submit to reply.
 
+#![expect(clippy::unwrap_used, reason = "nothing but a wrong bench fails here")]
+
 use engine::disk::{Disk, MemDisk};
 use engine::format::geometry::GeometryChoice;
 use engine::io::{CommandId, Completion, DiskIndex, Effect, Effects, IoKind, Op, ReqId, VolumeId};

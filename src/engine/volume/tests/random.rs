@@ -223,17 +223,17 @@ impl Life {
             self.model.lose();
         } else {
             self.rig.fake.crash(&mut self.rng);
-            // A disk that forgot what was not flushed, and nobody knows.
+            // A disk that forgot what was not flushed, and nobody knows, be it back or not.
             let failed = |d: &DiskUid| self.rig.fake.failed.contains(&(u16::from(d.0[0]) - 1));
-            let counts = |l: &LegStatus| !matches!(l.state, Leg::Stale | Leg::Rebuilding(_));
-            let legs = status
-                .mirrors
-                .iter()
-                .flat_map(|m| &m.legs)
-                .filter(|l| counts(l));
+            let forgot = |l: &LegStatus| match l.state {
+                Leg::Stale | Leg::Rebuilding(_) => false,
+                Leg::Dropping(None) => true,
+                Leg::Live | Leg::Joining | Leg::Dropping(Some(_)) => l.disks.iter().any(failed),
+            };
             let leaves = self.rig.volume.as_ref().unwrap().tree().leaves().iter();
-            let plain = leaves.filter(|l| l.mirror.is_none()).map(|l| &l.disk);
-            if legs.flat_map(|l| &l.disks).chain(plain).any(failed) {
+            let mut plain = leaves.filter(|l| l.mirror.is_none()).map(|l| &l.disk);
+            let mut legs = status.mirrors.iter().flat_map(|m| &m.legs);
+            if legs.any(forgot) || plain.any(failed) {
                 self.model.lose();
             }
         }

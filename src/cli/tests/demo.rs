@@ -1,0 +1,162 @@
+//! The demo as it is run: for real, in memory, and interrupted; nothing stays behind.
+//!
+//! The real one needs root, /dev/fuse and loop devices; without them the demo says what is missing
+//! and the test says that it saw less.
+
+#![allow(clippy::unwrap_used)] // helpers of tests are tests
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn demo(folder: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stratovol"));
+    command.arg("demo").args(words).env("TMPDIR", folder);
+    command
+}
+
+fn text(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// What is left of a demo that was run in `folder`: files, mounts, loop devices, processes.
+fn left(folder: &Path) -> Vec<String> {
+    let name = folder.to_str().unwrap();
+    let mut left: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().display().to_string())
+        .collect();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    left.extend(
+        mounts
+            .lines()
+            .filter(|l| l.contains(name))
+            .map(str::to_owned),
+    );
+    for device in std::fs::read_dir("/sys/block").unwrap() {
+        let file = device.unwrap().path().join("loop/backing_file");
+        let backing = std::fs::read_to_string(&file).unwrap_or_default();
+        if backing.contains(name) {
+            left.push(format!("{}: {backing}", file.display()));
+        }
+    }
+    for process in std::fs::read_dir("/proc").unwrap() {
+        let words = process.unwrap().path().join("cmdline");
+        // One that is gone meanwhile is not left.
+        let words = std::fs::read(&words).unwrap_or_default();
+        let words = String::from_utf8_lossy(&words).into_owned();
+        if words.contains(name) {
+            left.push(words);
+        }
+    }
+    left
+}
+
+/// Why the real demo cannot be run here, in its own words.
+fn in_memory(out: &str) -> Option<&str> {
+    out.lines()
+        .find(|l| l.contains("In memory, without a block device"))
+}
+
+fn assert_shown(out: &str, all: &[&str]) {
+    for part in all {
+        assert!(out.contains(part), "{part} in\n{out}");
+    }
+    assert!(
+        !out.contains('\x1b'),
+        "colours, although nobody looks:\n{out}"
+    );
+}
+
+const BOTH: [&str; 8] = [
+    "kind: VolumeIntent",
+    "/0 mirror of 2",
+    "separate by enclosure: array-a | array-b",
+    "Disk a1 in array-a fails",
+    "/0.0 moves to disk a3 in array-a",
+    "not to disk b3, empty and preferred as it is: in enclosure=array-b",
+    "verify: 5 disks are clean",
+    "All of it verified",
+];
+
+#[test]
+fn it_ends_with_the_table_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let begin = Instant::now();
+    let output = demo(folder.path(), &[]).output().unwrap();
+    let (out, err) = text(&output);
+    assert!(output.status.success(), "{out}\n{err}");
+    assert_shown(&out, &BOTH);
+    if let Some(why) = in_memory(&out) {
+        eprintln!("only in memory: {}", why.trim());
+    } else {
+        assert_shown(
+            &out,
+            &[
+                "kill 10: process",
+                "every checksum as written",
+                "e2fsck finds nothing wrong",
+                "the failed one cannot be read",
+            ],
+        );
+    }
+    // A promise of the issue, and no tight one: it takes a tenth of that.
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert_eq!(left(folder.path()), Vec::<String>::new());
+}
+
+#[test]
+fn in_memory_it_shows_the_same_rules() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = demo(folder.path(), &["--memory"]).output().unwrap();
+    let (out, err) = text(&output);
+    assert!(output.status.success(), "{out}\n{err}");
+    assert!(in_memory(&out).is_some(), "{out}");
+    assert_shown(&out, &BOTH);
+    assert_eq!(left(folder.path()), Vec::<String>::new());
+}
+
+#[test]
+fn interrupted_anywhere_it_leaves_nothing() {
+    // At the first line of each of these chapters, as Ctrl-C may come.
+    for chapter in ["\n2. ", "\n3. ", "\n4. ", "\n5. ", "\n6. "] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = demo(folder.path(), &[])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = read_until(&mut child, chapter);
+        let pid = child.id().to_string();
+        let killed = Command::new("kill").args(["-INT", &pid]).status().unwrap();
+        assert!(killed.success());
+        let output = child.wait_with_output().unwrap();
+        let (_, err) = text(&output);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "at {chapter:?}: {out}\n{err}"
+        );
+        assert!(err.contains("interrupted"), "at {chapter:?}: {err}");
+        assert_eq!(left(folder.path()), Vec::<String>::new(), "at {chapter:?}");
+        if in_memory(&out).is_some() {
+            eprintln!("only in memory: interrupted once");
+            return;
+        }
+    }
+}
+
+/// Reads what the child prints until a text comes.
+fn read_until(child: &mut std::process::Child, wanted: &str) -> String {
+    use std::io::Read;
+    let out = child.stdout.as_mut().unwrap();
+    let (mut seen, mut byte) = (Vec::new(), [0]);
+    while !String::from_utf8_lossy(&seen).contains(wanted) {
+        let read = out.read(&mut byte).unwrap();
+        assert_eq!(read, 1, "the demo ended before {wanted:?}");
+        seen.push(byte[0]);
+    }
+    String::from_utf8_lossy(&seen).into_owned()
+}
