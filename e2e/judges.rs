@@ -130,7 +130,9 @@ impl Judged<'_> {
         let up = self.start()?;
         let mounted = fs.mount(&up.device, &self.point())?;
         act(mounted.point())?;
-        File::open(mounted.point())?.sync_all()?;
+        // XFS removes files behind the back; what is removed is sure only after an unmount.
+        mounted.unmount()?;
+        let mounted = fs.mount(&up.device, &self.point())?;
         mounted.trim()?;
         mounted.unmount()?;
         fs.check(&up.device)?;

@@ -159,6 +159,10 @@ fn targets<'a>(theirs: &'a str, chosen: &[Workload]) -> Vec<Target<'a>> {
 /// Map entries in memory for all volumes of the node, a TiB shown.
 fn memory_is_small(status: &Status) -> bool {
     const MOST: f64 = 8.0;
+    if status.map_bytes == 0 {
+        println!("map entries: the data plane does not tell  MISSED");
+        return false;
+    }
     let shown: u64 = status
         .volumes
         .iter()
