@@ -148,6 +148,43 @@ fn interrupted_anywhere_it_leaves_nothing() {
     }
 }
 
+#[test]
+fn an_error_is_told_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = demo(folder.path(), &[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = read_until(&mut child, "4. ");
+    if in_memory(&out).is_some() {
+        eprintln!("only in memory: there is no keeper to kill");
+        let _ = child.wait_with_output();
+        return;
+    }
+    // Without the keeper every request of the file system ends with an error.
+    let keeper = keeper_of(child.id());
+    let killed = Command::new("kill").args(["-KILL", &keeper]).status();
+    assert!(killed.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let (_, err) = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{out}\n{err}");
+    assert!(err.contains("stratovol: "), "{err}");
+    assert_eq!(left(folder.path()), Vec::<String>::new());
+}
+
+/// The keeper among the children of a demo.
+fn keeper_of(demo: u32) -> String {
+    let children = format!("/proc/{demo}/task/{demo}/children");
+    let children = std::fs::read_to_string(children).unwrap();
+    let is_keeper = |pid: &&str| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        words.split(|b| *b == 0).nth(1) == Some(b"keeper".as_slice())
+    };
+    let keeper = children.split_whitespace().find(is_keeper);
+    keeper.unwrap().to_owned()
+}
+
 /// Reads what the child prints until a text comes.
 fn read_until(child: &mut std::process::Child, wanted: &str) -> String {
     use std::io::Read;
