@@ -11,7 +11,7 @@ use engine::io::{
 };
 use engine::leaf::LegsRecord;
 use engine::node::{Config, Engine};
-use engine::planted::Bug;
+use engine::planted::{Bug, Planted};
 use engine::store::{Grant, Store};
 use engine::volume::{Leg, LegStatus, MirrorStatus, TRANSITIONS};
 use layout::{DiskUid, Generation, Kind, Layout, Object, ObjectPath, UnitRange, VolumeUid};
@@ -234,7 +234,10 @@ impl System for Node {
         swarm: &Swarm,
         bug: Option<Bug>,
     ) -> Result<Self, String> {
-        let mut engine = Engine::new(Config { scratch: 2 });
+        let mut engine = Engine::new(Config {
+            scratch: 2,
+            planted: Planted::with(bug),
+        });
         let mut out = Effects::new();
         let mut segment = 1;
         let mut stores = Vec::new();
