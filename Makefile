@@ -27,8 +27,7 @@ setup: ## install the Debian packages that the commands below use, where missing
 	@.ci/setup
 
 demo: setup ## the main job on scratch disk files: place, serve, kill, fail, rebuild, verify
-	@cargo build --release -p cli
-	@target/release/stratovol demo
+	@cargo run --release -p cli -- demo
 
 test: setup ## all tests
 	cargo test --release --workspace $(TEST_OPTIONS)

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 /// Hold what must outlive the data plane: the volumes' connections to the kernel.
 ///
-/// Does nothing else and is not restarted: when it ends, so do the volumes. It refuses SIGTERM while
-/// it holds any.
+/// Does nothing else and is not restarted: when it ends, so do the volumes. It refuses SIGTERM
+/// while it holds any.
 #[derive(clap::Args)]
 pub struct KeeperArgs {
     /// The folder of the node's sockets and volumes
@@ -19,7 +19,8 @@ pub struct KeeperArgs {
     dir: PathBuf,
 }
 
-/// Serve volumes: a parent that starts the I/O process again when it dies, and kills it when it hangs.
+/// Serve volumes: a parent that starts the I/O process again when it dies, and kills it when it
+/// hangs.
 ///
 /// SIGTERM ends both, SIGHUP has a new program take over under load.
 #[derive(clap::Args)]

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests are tests
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -146,6 +147,78 @@ fn interrupted_anywhere_it_leaves_nothing() {
             return;
         }
     }
+}
+
+#[test]
+fn an_error_is_told_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut child = demo(folder.path(), &[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = read_until(&mut child, "4. ");
+    if in_memory(&out).is_some() {
+        eprintln!("only in memory: there is no keeper to kill");
+        let _ = child.wait_with_output();
+        return;
+    }
+    // Without the keeper every request of the file system ends with an error.
+    let keeper = keeper_of(child.id());
+    let killed = Command::new("kill").args(["-KILL", &keeper]).status();
+    assert!(killed.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let (_, err) = text(&output);
+    assert_eq!(output.status.code(), Some(1), "{out}\n{err}");
+    assert!(err.contains("stratovol: "), "{err}");
+    assert_eq!(left(folder.path()), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_not_as_it_was_written_is_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let size = 4 << 20;
+    let mut bytes = vec![7; size];
+    let list = format!("file {:08x}\n", crc32c::crc32c(&bytes));
+    let check = |bytes: &[u8]| {
+        std::fs::write(folder.path().join("file"), bytes).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_stratovol"))
+            .args(["demo-application", "check"])
+            .arg(folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(list.as_bytes())
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        (output.status.code(), text(&output).1)
+    };
+    assert_eq!(check(&bytes), (Some(0), String::new()));
+    bytes[size / 2] ^= 1;
+    let (code, err) = check(&bytes);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("file is not what was written"), "{err}");
+    let (code, err) = check(&bytes[..size - 1]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("file has 4194303 bytes"), "{err}");
+}
+
+/// The keeper among the children of a demo.
+fn keeper_of(demo: u32) -> String {
+    let children = format!("/proc/{demo}/task/{demo}/children");
+    let children = std::fs::read_to_string(children).unwrap();
+    let is_keeper = |pid: &&str| {
+        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+        words.split(|b| *b == 0).nth(1) == Some(b"keeper".as_slice())
+    };
+    let keeper = children.split_whitespace().find(is_keeper);
+    keeper.unwrap().to_owned()
 }
 
 /// Reads what the child prints until a text comes.

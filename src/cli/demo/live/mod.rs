@@ -234,7 +234,7 @@ fn fail(
         let error = std::io::Error::from_raw_os_error(errno);
         tell.say(format!("reported: disk {name} failed: {error}"));
         tell.say(format!(
-            "reported: copy {leg} of mirror {mirror} is dropped, its mates know"
+            "reported: copy {leg} of mirror {mirror} is dropped, the others know"
         ));
     }
     writer.progress(BETWEEN)?;

@@ -2,7 +2,7 @@
 //!
 //! When this is dropped, the volume is detached and the processes are gone.
 
-use super::tools::{LIMIT, PAUSE, Stop, heed_stop, until, wait};
+use super::tools::{LIMIT, PAUSE, heed_stop, run_last, until, wait};
 use crate::demo::place::{Leaf, Placed};
 use crate::demo::sys;
 use anyhow::{Context, bail};
@@ -174,7 +174,7 @@ impl Node {
         }
         self.call(&Request::Shutdown)?;
         if let Some(mut parent) = self.parent.take() {
-            let status = wait(&mut parent, LIMIT, Stop::Ignore).context("the data plane")?;
+            let status = wait(&mut parent, LIMIT).context("the data plane")?;
             if !status.success() {
                 bail!("the data plane ended with {status}: {}", self.said());
             }
@@ -186,7 +186,7 @@ impl Node {
     fn stop_keeper(&mut self) {
         if let Some(mut keeper) = self.keeper.take() {
             let _ = keeper.kill();
-            if let Err(error) = wait(&mut keeper, LIMIT, Stop::Ignore) {
+            if let Err(error) = wait(&mut keeper, LIMIT) {
                 eprintln!("demo: the keeper: {error:#}");
             }
         }
@@ -194,17 +194,23 @@ impl Node {
 
     /// Takes the volume away and ends the processes, whatever state they are in.
     fn give_up(&mut self) {
-        if let Some(volume) = self.attached.take() {
+        let attached = self.attached.take();
+        if let Some(volume) = attached {
             // Without it the loop device goes with the keeper; with errors for who still uses it.
             let _ = self.try_call(Request::DetachVolume { volume });
         }
         if let Some(mut parent) = self.parent.take() {
             let _ = sys::kill(parent.id(), libc::SIGTERM);
-            if let Err(error) = wait(&mut parent, LIMIT, Stop::Ignore) {
+            if let Err(error) = wait(&mut parent, LIMIT) {
                 eprintln!("demo: the data plane: {error:#}");
             }
         }
         self.stop_keeper();
+        if let Some(volume) = attached {
+            // Gone by now, unless the keeper died before it could.
+            let file = self.folder.join("volumes").join(volume.to_string());
+            let _ = run_last("umount", &[Path::new("-l"), &file]);
+        }
     }
 }
 

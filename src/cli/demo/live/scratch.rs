@@ -50,7 +50,8 @@ impl ScratchDisk {
 /// The folder of the demo.
 pub struct Scratch {
     mounted: Vec<PathBuf>,
-    dir: tempfile::TempDir,
+    /// There until this is dropped.
+    dir: PathBuf,
 }
 
 impl Scratch {
@@ -59,13 +60,14 @@ impl Scratch {
         let dir = tempfile::Builder::new().prefix("stratovol-demo-").tempdir();
         Ok(Scratch {
             mounted: Vec::new(),
-            dir: dir.context("no temporary folder")?,
+            // Removed by our own hand, which tells where that fails.
+            dir: dir.context("no temporary folder")?.keep(),
         })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        self.dir.path()
+        &self.dir
     }
 
     /// Makes and formats every disk.
@@ -113,6 +115,9 @@ impl Drop for Scratch {
             if let Err(error) = done {
                 eprintln!("demo: {} stays mounted: {error:#}", mount.display());
             }
+        }
+        if let Err(error) = std::fs::remove_dir_all(&self.dir) {
+            eprintln!("demo: {} stays behind: {error}", self.dir.display());
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::demo::sys;
 use anyhow::{Context, bail};
 use std::ffi::OsStr;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,15 +11,8 @@ use std::time::{Duration, Instant};
 pub const PAUSE: Duration = Duration::from_millis(2);
 /// What is expected to take a second may take this long on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(20);
-
-/// Whether Ctrl-C counts: not while cleaning up.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Stop {
-    /// It ends the wait with an error.
-    Heed,
-    /// It does not.
-    Ignore,
-}
+/// How long the end of a killed process is waited for.
+const LAST_WAIT: Duration = Duration::from_secs(2);
 
 /// Fails if somebody wants the demo to end.
 pub fn heed_stop() -> anyhow::Result<()> {
@@ -48,19 +41,24 @@ pub fn until<T>(
     }
 }
 
-/// Waits for a child to end; killed where it does not in time, and then not waited for: it may be
-/// beyond the reach of signals.
-pub fn wait(child: &mut Child, limit: Duration, stop: Stop) -> anyhow::Result<ExitStatus> {
+/// Waits for a child to end; killed where it does not in time, and then not waited for long: it may
+/// be beyond the reach of signals. Ctrl-C does not count here: what was begun, a mount for example,
+/// is better finished than cut in two.
+pub fn wait(child: &mut Child, limit: Duration) -> anyhow::Result<ExitStatus> {
+    if let Some(status) = ended_within(child, limit)? {
+        return Ok(status);
+    }
+    child.kill()?;
+    ended_within(child, LAST_WAIT)?;
+    bail!("still running after {limit:?}; killed");
+}
+
+fn ended_within(child: &mut Child, limit: Duration) -> io::Result<Option<ExitStatus>> {
     let start = Instant::now();
     loop {
-        if let Some(status) = child.try_wait()? {
+        let status = child.try_wait()?;
+        if status.is_some() || start.elapsed() > limit {
             return Ok(status);
-        }
-        let stopped = stop == Stop::Heed && sys::stop_asked();
-        if stopped || start.elapsed() > limit {
-            child.kill()?;
-            heed_stop()?;
-            bail!("still running after {limit:?}; killed");
         }
         std::thread::sleep(PAUSE);
     }
@@ -71,7 +69,6 @@ pub fn run_with<A: AsRef<OsStr>>(
     program: impl AsRef<OsStr>,
     words: &[A],
     input: &str,
-    stop: Stop,
 ) -> anyhow::Result<String> {
     let shown = program.as_ref().to_string_lossy().into_owned();
     let mut command = Command::new(program);
@@ -87,7 +84,7 @@ pub fn run_with<A: AsRef<OsStr>>(
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(input.as_bytes())?;
     }
-    let status = wait(&mut child, LIMIT, stop).with_context(|| shown.clone())?;
+    let status = wait(&mut child, LIMIT).with_context(|| shown.clone())?;
     let (mut said, mut complaint) = (String::new(), String::new());
     if let (Some(mut out), Some(mut err)) = (child.stdout.take(), child.stderr.take()) {
         out.read_to_string(&mut said)?;
@@ -103,12 +100,13 @@ pub fn run_with<A: AsRef<OsStr>>(
     Ok(said)
 }
 
-/// Runs a program.
+/// Runs a program, unless the demo is to end.
 pub fn run<A: AsRef<OsStr>>(program: &str, words: &[A]) -> anyhow::Result<String> {
-    run_with(program, words, "", Stop::Heed)
+    heed_stop()?;
+    run_with(program, words, "")
 }
 
 /// Runs a program while cleaning up.
 pub fn run_last<A: AsRef<OsStr>>(program: &str, words: &[A]) -> anyhow::Result<String> {
-    run_with(program, words, "", Stop::Ignore)
+    run_with(program, words, "")
 }

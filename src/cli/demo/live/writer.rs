@@ -1,7 +1,7 @@
 //! The application as the demo sees it: when each of its writes was answered, and what every
 //! finished file must hold.
 
-use super::tools::{LIMIT, Stop, run_with, until, wait};
+use super::tools::{LIMIT, run_with, until, wait};
 use crate::demo::sys;
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;
@@ -94,7 +94,7 @@ impl Writer {
     /// Lets it finish its last file.
     pub fn finish(mut self) -> anyhow::Result<Written> {
         drop(self.child.stdin.take());
-        let status = wait(&mut self.child, LIMIT, Stop::Heed).context("the application")?;
+        let status = wait(&mut self.child, LIMIT).context("the application")?;
         if let Some(reader) = self.reader.take() {
             let _ = reader.join();
         }
@@ -117,7 +117,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         // Ended already, unless something went wrong; it cannot be unmounted under a writer.
         let _ = self.child.kill();
-        let _ = wait(&mut self.child, Duration::from_secs(2), Stop::Ignore);
+        let _ = wait(&mut self.child, Duration::from_secs(2));
     }
 }
 
@@ -146,7 +146,7 @@ impl Written {
             list += &format!("{name} {crc}\n");
         }
         let words = [Path::new("demo-application"), Path::new("check"), folder];
-        let said = run_with(std::env::current_exe()?, &words, &list, Stop::Heed)?;
+        let said = run_with(std::env::current_exe()?, &words, &list)?;
         let right: usize = said.trim().parse().context("the application's count")?;
         if right != self.files.len() {
             bail!("{right} of {} files were compared", self.files.len());
