@@ -18,7 +18,8 @@ TEST_OPTIONS ?=
 E2E := cargo run --release --quiet -p e2e --bin
 N ?=
 
-.PHONY: demo build-e2e kill-test upgrade-test powercut-test judges bench idle-test help setup test sim sim-bugs fuzz fuzz-short lint clean
+.PHONY: demo build-e2e kill-test upgrade-test powercut-test judges bench idle-test
+.PHONY: help setup test sim sim-bugs fuzz fuzz-short lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)

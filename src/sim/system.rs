@@ -115,8 +115,8 @@ pub trait System: Sized {
     fn command(&mut self, now: Now, id: CommandId, command: &Command, out: &mut Effects);
     /// Time passed.
     fn tick(&mut self, now: Now, out: &mut Effects);
-    /// A failed disk was made to work again; no I/O of it is in flight. From now on it goes by another
-    /// index.
+    /// A failed disk was made to work again; no I/O of it is in flight. From now on it goes by
+    /// another index.
     ///
     /// # Errors
     /// What went wrong, in words.

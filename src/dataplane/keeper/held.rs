@@ -35,8 +35,8 @@ pub(super) struct Answer {
 }
 
 impl Holdings {
-    /// How many volumes' connections are held: what must not be lost. Logs, memory and the record of
-    /// what is attached are worth nothing without them: a detach leaves everything on the disks.
+    /// How many volumes' connections are held: what must not be lost. Logs, memory and the record
+    /// of what is attached are worth nothing without them: a detach leaves everything on the disks.
     pub(super) fn volumes(&self) -> usize {
         self.0
             .keys()

@@ -9,8 +9,8 @@ use crate::system::System;
 use engine::io::{DiskIndex, Effect};
 
 impl<S: System> World<S> {
-    /// Plans a fault: a crash strikes after a few more effects of the engine, anything else a disk. A
-    /// disk fails only while all others hold everything: what two failures lose is lost.
+    /// Plans a fault: a crash strikes after a few more effects of the engine, anything else a disk.
+    /// A disk fails only while all others hold everything: what two failures lose is lost.
     pub fn plan(&mut self, fault: Fault) {
         let disk = self.rng.index(self.drives.len());
         let whole = self.system.as_ref().is_some_and(S::is_whole) && !self.waits_for_repair();

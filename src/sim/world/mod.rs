@@ -3,6 +3,7 @@
 //! Everything that happens is an event in a queue ordered by (time, sequence); nothing is decided
 //! by anything but the seed. A crash strikes between any two effects of the engine.
 
+mod commands;
 mod crash;
 mod finish;
 mod io;
