@@ -66,21 +66,26 @@ fn parse_machine(text: &str) -> Option<Machine> {
     })
 }
 
-/// CPU time of one process so far, its threads included, its children not.
+/// CPU time of one process so far, of the threads that it has now.
 ///
 /// # Errors
 /// Where there is no such process.
 pub fn process(pid: u32) -> Result<Duration> {
-    let path = format!("/proc/{pid}/stat");
-    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
-    let ticks = parse_process(&text).with_context(|| format!("{path} has another shape"))?;
-    Ok(Duration::from_secs_f64(ticks as f64 / TICKS))
+    let path = format!("/proc/{pid}/task");
+    let mut sum = Duration::ZERO;
+    for thread in fs::read_dir(&path).with_context(|| path.clone())? {
+        let path = thread?.path().join("schedstat");
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let time = parse_thread(&text);
+        sum += time.with_context(|| format!("{} has another shape", path.display()))?;
+    }
+    Ok(sum)
 }
 
-/// User and system ticks: fields 14 and 15; the second field may hold anything in its parentheses.
-fn parse_process(text: &str) -> Option<u64> {
-    let mut rest = text.rsplit_once(") ")?.1.split_whitespace().skip(11);
-    Some(rest.next()?.parse::<u64>().ok()? + rest.next()?.parse::<u64>().ok()?)
+/// The first number is the time on a core in nanoseconds: ticks would not see who wakes for less.
+fn parse_thread(text: &str) -> Option<Duration> {
+    let first = text.split_whitespace().next()?;
+    first.parse().ok().map(Duration::from_nanos)
 }
 
 #[cfg(test)]
@@ -92,8 +97,9 @@ mod tests {
         let machine = parse_machine("cpu  10 1 5 100 2 0 3 7 0 0\ncpu0 1").unwrap();
         assert_eq!((machine.busy, machine.stolen, machine.total), (19, 7, 128));
         assert_eq!(parse_machine("cpu 1 2"), None);
-        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 10 0 0 0 250 50 0 0 20 0 1";
-        assert_eq!(parse_process(stat), Some(300));
+        let time = Duration::from_nanos(1500);
+        assert_eq!(parse_thread("1500 20 3\n"), Some(time));
+        assert_eq!(parse_thread(""), None);
         assert!(process(std::process::id()).is_ok());
         assert!(Machine::now().unwrap().since().unwrap().steal <= 1.0);
     }

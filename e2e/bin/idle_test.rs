@@ -55,7 +55,7 @@ fn main() -> Result<()> {
     for ((name, before), (_, after)) in before.iter().zip(&after) {
         let percent = (after - before).max(0.0) / time * 100.0;
         sum += percent;
-        println!("{name}: {percent:.2} % of a core");
+        println!("{name}: {percent:.3} % of a core");
     }
     println!(
         "{} idle volumes: {sum:.2} % of a core, at most {MOST} %",

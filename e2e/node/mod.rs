@@ -10,7 +10,7 @@ use crate::command::{self, Service};
 use crate::{mounts, sys};
 use anyhow::{Context, Result, bail};
 use control::{Client, ClientError, Request, Response, Status};
-use layout::Term;
+use layout::{Term, VolumeUid};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// For one request, and for a process to start or to end.
 const LIMIT: Duration = Duration::from_secs(30);
+/// For others to let go of a device.
+const RELEASE: Duration = Duration::from_secs(10);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(5);
 /// These tests are the only leader.
@@ -207,10 +209,8 @@ impl Node {
     /// Where something is still used, or a process had to be killed.
     pub fn stop(mut self) -> Result<()> {
         for volume in self.status()?.volumes {
-            self.ask(Request::DetachVolume {
-                volume: volume.volume,
-            })
-            .with_context(|| format!("detaching {}", volume.name))?;
+            let detached = self.detach(volume.volume);
+            detached.with_context(|| format!("detaching {}", volume.name))?;
         }
         let ended = self
             .parent
@@ -231,6 +231,19 @@ impl Node {
             self.keeper.said()
         );
         Ok(())
+    }
+
+    /// Whoever looks at the mounts of the machine may hold one for a moment after its unmount, and with
+    /// it the device: a refusal is taken for good only after a while.
+    fn detach(&self, volume: VolumeUid) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            match self.ask(Request::DetachVolume { volume }) {
+                Ok(_) => return Ok(()),
+                Err(e) if start.elapsed() > RELEASE => return Err(e),
+                Err(_) => thread::sleep(Duration::from_millis(100)),
+            }
+        }
     }
 
     /// What the data plane said, its last lines.
