@@ -58,7 +58,7 @@ pub struct GeometryChoice {
 
 impl GeometryChoice {
     /// What suits a disk of this many bytes: segments of 1 MiB, units of 64 MiB, a journal of 4 to
-    /// 32 MiB, 64 to 1,024 objects.
+    /// 8 MiB (a takeover reads it whole), 64 to 1,024 objects.
     pub fn for_size(size: u64) -> Self {
         let gib = (size >> 30).min(1 << 20);
         GeometryChoice {
@@ -69,7 +69,7 @@ impl GeometryChoice {
                 64..1024 => 256,
                 _ => 1024,
             },
-            journal_blocks: (gib as u32 * 512).clamp(1 << 10, 1 << 13),
+            journal_blocks: (gib as u32 * 256).clamp(1 << 10, 1 << 11),
         }
     }
 }
