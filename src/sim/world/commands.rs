@@ -1,5 +1,5 @@
-//! Commands on their way: sent until they are answered, judged by their answers; and what the engine
-//! says by itself.
+//! Commands on their way: sent until they are answered, judged by their answers; and what the
+//! engine says by itself.
 
 use super::{Event, Fate, Volume, World};
 use crate::checkers::{Loss, Violation, errors_have_causes, older_layouts_are_refused};

@@ -1,7 +1,8 @@
 //! What a request costs in the engine itself, and what a mapped TiB costs in memory: the disk's
 //! I/Os end at once, so that nothing but the engine runs.
 //!
-//! `cargo bench -p engine --bench hot_path`: nanoseconds a request, the median of rounds, from submit to reply.
+//! `cargo bench -p engine --bench hot_path`: nanoseconds a request, the median of rounds, from
+//! submit to reply.
 
 #![expect(clippy::unwrap_used, reason = "nothing but a wrong bench fails here")]
 
