@@ -180,7 +180,8 @@ pub fn kill_all() {
     groups.into_iter().rev().for_each(kill_group);
 }
 
-/// A group of its own, so that a key press reaches only this process, which then ends the others in order.
+/// A group of its own, so that a key press reaches only this process, which then ends the others in
+/// order.
 fn spawn(command: &mut Command) -> Result<Child> {
     let child = command.process_group(0).spawn();
     let child = child.with_context(|| format!("starting {command:?}"))?;

@@ -1,4 +1,5 @@
-//! What every test program here begins with: its common arguments, and where the program under test is.
+//! What every test program here begins with: its common arguments, and where the program under test
+//! is.
 
 use crate::random;
 use crate::scratch::Scratch;

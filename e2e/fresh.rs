@@ -1,5 +1,5 @@
-//! A thread that writes to space that nobody wrote to before, never flushes, and reads back what was
-//! answered: what a killed process must not lose.
+//! A thread that writes to space that nobody wrote to before, never flushes, and reads back what
+//! was answered: what a killed process must not lose.
 
 use crate::direct::{Block, Direct};
 use crate::random::Random;

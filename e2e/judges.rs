@@ -1,5 +1,5 @@
-//! Judges that nobody here wrote, on volumes of a node: fio's verification on the bare device, mkfs and
-//! check, fsx, fstrim.
+//! Judges that nobody here wrote, on volumes of a node: fio's verification on the bare device, mkfs
+//! and check, fsx, fstrim.
 
 use crate::command;
 use crate::filesystem::FileSystem;
@@ -125,7 +125,8 @@ impl Judged<'_> {
         self.dir.join("mounted")
     }
 
-    /// Does something in the mounted file system and gives back what it does not need; bytes in use then.
+    /// Does something in the mounted file system and gives back what it does not need; bytes in use
+    /// then.
     fn used_after(&self, fs: FileSystem, act: impl FnOnce(&Path) -> Result<()>) -> Result<u64> {
         let up = self.start()?;
         let mounted = fs.mount(&up.device, &self.point())?;
@@ -141,7 +142,8 @@ impl Judged<'_> {
     }
 }
 
-/// Writes every block of the device, reading back what was written as it goes and all of it at the end.
+/// Writes every block of the device, reading back what was written as it goes and all of it at the
+/// end.
 fn fio_verify(device: &Path, block: u32, depth: u32) -> Result<u64> {
     let job = Job {
         block,

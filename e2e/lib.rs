@@ -1,9 +1,10 @@
-//! Real processes on real kernel interfaces, judged from outside: what an application sees when the data
-//! plane is killed, upgraded or loses power, what judges that nobody here wrote say, and how fast it is
-//! beside its peers.
+//! Real processes on real kernel interfaces, judged from outside: what an application sees when the
+//! data plane is killed, upgraded or loses power, what judges that nobody here wrote say, and how
+//! fast it is beside its peers.
 //!
-//! Not here: what is decided; that runs in the simulator. Needs root, Linux, /dev/fuse and loop devices.
-//! Invariant: a run leaves nothing behind ([`scratch`]), and prints the seed that repeats its choices.
+//! Not here: what is decided; that runs in the simulator. Needs root, Linux, /dev/fuse and loop
+//! devices. Invariant: a run leaves nothing behind ([`scratch`]), and prints the seed that repeats
+//! its choices.
 
 pub mod bench;
 pub mod command;

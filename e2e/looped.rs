@@ -1,4 +1,5 @@
-//! Loop devices for peers: past the page cache, in blocks of 4 KiB, as the data plane sets up its own.
+//! Loop devices for peers: past the page cache, in blocks of 4 KiB, as the data plane sets up its
+//! own.
 
 use crate::command;
 use anyhow::Result;

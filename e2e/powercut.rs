@@ -1,9 +1,9 @@
 //! The power is cut, again and again: what was flushed is there, and everything that checks agrees.
 //!
-//! The data plane runs with a volatile cache that is lost with its process. Two volumes are under load: a bare
-//! one, whose log of answered flushes says what must be there, and one with a file system, of which
-//! every file counts once its fsync was answered. After each cut: the disks are verified as they are, the node
-//! starts anew and recovers, the file system is mounted and checked.
+//! The data plane runs with a volatile cache that is lost with its process. Two volumes are under
+//! load: a bare one, whose log of answered flushes says what must be there, and one with a file
+//! system, of which every file counts once its fsync was answered. After each cut: the disks are
+//! verified as they are, the node starts anew and recovers, the file system is mounted and checked.
 
 use crate::command;
 use crate::direct::{Block, Direct};
@@ -192,7 +192,8 @@ impl Test {
     }
 }
 
-/// Writes random blocks, half of them again and again, with a flush now and then. The cut is its end.
+/// Writes random blocks, half of them again and again, with a flush now and then. The cut is its
+/// end.
 fn write_blocks(device: &Direct, log: &mut Log, seed: u64, cut: &AtomicBool) -> Result<()> {
     let (mut random, mut buffer) = (Random::new(seed), Block::zeroed());
     let blocks = BARE / layout::BLOCK;
@@ -220,7 +221,8 @@ fn write_blocks(device: &Direct, log: &mut Log, seed: u64, cut: &AtomicBool) -> 
     }
 }
 
-/// Makes files and removes old ones; each counts once its fsync and that of its directory were answered.
+/// Makes files and removes old ones; each counts once its fsync and that of its directory were
+/// answered.
 fn write_files(
     point: &Path,
     files: &mut Files,

@@ -1,5 +1,5 @@
-//! A thread that reads and writes stamped blocks of one file without a break, as an application would
-//! see it: how long each took, and whether what it reads is what it wrote.
+//! A thread that reads and writes stamped blocks of one file without a break, as an application
+//! would see it: how long each took, and whether what it reads is what it wrote.
 
 use crate::direct::{Block, Direct};
 use crate::random::Random;
@@ -97,8 +97,8 @@ fn probe(file: &Direct, blocks: u64, seed: u64, stop: &AtomicBool) -> Result<Vec
     Ok(spans)
 }
 
-/// The pause after each of these moments, in order: from it to the answer of the slowest I/O that was
-/// waiting then or was asked before the next of them.
+/// The pause after each of these moments, in order: from it to the answer of the slowest I/O that
+/// was waiting then or was asked before the next of them.
 pub fn pauses(spans: &[Span], moments: &[Instant]) -> Vec<Duration> {
     let ends = moments.iter().skip(1).copied().map(Some).chain([None]);
     let pause = |(from, until): (&Instant, Option<Instant>)| {

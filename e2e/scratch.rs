@@ -1,5 +1,6 @@
-//! The place where a run keeps its files, and the promise that nothing is left behind: at the end, at
-//! an error, a panic or Ctrl-C, whatever is mounted below it, looped on it or running is taken away.
+//! The place where a run keeps its files, and the promise that nothing is left behind: at the end,
+//! at an error, a panic or Ctrl-C, whatever is mounted below it, looped on it or running is taken
+//! away.
 //!
 //! What is to be taken away is looked up when it is taken away, not remembered: a list could lie.
 
@@ -26,7 +27,8 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// A new directory below `parent`, which is made; `keep`: its files are left for a look, and where they are is said.
+    /// A new directory below `parent`, which is made; `keep`: its files are left for a look, and
+    /// where they are is said.
     ///
     /// # Errors
     /// Where it cannot be made.

@@ -1,10 +1,12 @@
-//! Blocks that say which they are and when they were written, and the log of what was answered: what a
-//! device must show after a crash, and after a power cut.
+//! Blocks that say which they are and when they were written, and the log of what was answered:
+//! what a device must show after a crash, and after a power cut.
 //!
 //! ```text
-//! 0 block u64 | 8 version u64 | 16.. noise that follows from both | 4088 zero u32 | 4092 crc32c u32
+//! 0 block u64 | 8 version u64 | 16.. noise that follows from both | 4088 zero u32 | 4092 crc32c
+//! u32
 //! ```
-//! A version is never written twice. Invariant of a log: durable <= answered <= written, each block.
+//! A version is never written twice. Invariant of a log: durable <= answered <= written, each
+//! block.
 
 use crate::direct::{Block, LEN};
 use crate::random::{Random, mix};

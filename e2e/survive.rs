@@ -1,8 +1,9 @@
 //! The data plane is killed or upgraded under load, again and again: an application sees pauses, no
 //! error, and nothing of what was answered is lost.
 //!
-//! The load: fio on files of a mounted file system, every block verified; a prober on another of its
-//! files, which measures the pauses; a writer to fresh space of a second volume that never flushes.
+//! The load: fio on files of a mounted file system, every block verified; a prober on another of
+//! its files, which measures the pauses; a writer to fresh space of a second volume that never
+//! flushes.
 
 use crate::common::Common;
 use crate::filesystem::{FileSystem, drop_caches};
@@ -70,7 +71,8 @@ impl Test {
     /// Runs it on a new node in `dir`.
     ///
     /// # Errors
-    /// Any I/O error, wrong or lost content, a file system that is not clean, or a successor that does not come.
+    /// Any I/O error, wrong or lost content, a file system that is not clean, or a successor that
+    /// does not come.
     pub fn run(&self, program: &Path, dir: &Path) -> Result<Found> {
         let mut disks = vec![DiskFile::format(program, dir, 0, 8 << 30)?];
         let config = Config {

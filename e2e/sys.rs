@@ -35,8 +35,8 @@ pub fn discard(device: &File, offset: u64, len: u64) -> io::Result<()> {
 
 extern "C" fn on_signal(_: i32) {
     let byte = 0u8;
-    // SAFETY: write is allowed in a signal handler; one byte that lives through the call. The pipe is
-    // never closed.
+    // SAFETY: write is allowed in a signal handler; one byte that lives through the call. The pipe
+    // is never closed.
     unsafe { libc::write(WAKE.load(Ordering::Relaxed), (&raw const byte).cast(), 1) };
 }
 

@@ -1,7 +1,8 @@
 //! The peer: qemu-storage-daemon with the same front end, a FUSE file under a loop device.
 //!
-//! The one to compare with is version 10. A Debian that has an older one gets it unpacked into a folder
-//! (`e2e/get-peer`), with the libraries it needs, and it is started through that folder's dynamic loader.
+//! The one to compare with is version 10. A Debian that has an older one gets it unpacked into a
+//! folder (`e2e/get-peer`), with the libraries it needs, and it is started through that folder's
+//! dynamic loader.
 
 use super::Contender;
 use crate::command::{self, Service};
@@ -88,8 +89,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Serves a new file of `size` bytes in `dir`, filled: raw, past the page cache, with io_uring and a
-    /// thread of its own, which is the fastest it can.
+    /// Serves a new file of `size` bytes in `dir`, filled: raw, past the page cache, with io_uring
+    /// and a thread of its own, which is the fastest it can.
     ///
     /// # Errors
     /// Where the daemon does not start, or there is no space or no device.

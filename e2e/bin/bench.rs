@@ -16,7 +16,8 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Side by side, alternating, in rounds: fio on our device, the raw loop device and qemu-storage-daemon.
+/// Side by side, alternating, in rounds: fio on our device, the raw loop device and
+/// qemu-storage-daemon.
 #[derive(Parser, Debug)]
 struct Args {
     /// Rounds that count.

@@ -6,7 +6,8 @@ use e2e::common::Common;
 use e2e::filesystem::FileSystem;
 use e2e::survive::Blow;
 
-/// Kill the data plane with -9 at random while fio verifies files on it: no I/O error, nothing lost, pauses printed.
+/// Kill the data plane with -9 at random while fio verifies files on it: no I/O error, nothing
+/// lost, pauses printed.
 #[derive(Parser, Debug)]
 struct Args {
     /// How often, on each file system.

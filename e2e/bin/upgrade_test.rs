@@ -6,7 +6,8 @@ use e2e::common::Common;
 use e2e::filesystem::FileSystem;
 use e2e::survive::{self, Blow};
 
-/// Upgrade the data plane while fio verifies files on it: no I/O error, nothing lost, pauses printed.
+/// Upgrade the data plane while fio verifies files on it: no I/O error, nothing lost, pauses
+/// printed.
 #[derive(Parser, Debug)]
 struct Args {
     /// How often.

@@ -33,7 +33,8 @@ pub struct Config {
     pub program: PathBuf,
     /// Where it keeps its sockets, mounts and logs.
     pub dir: PathBuf,
-    /// Lose what was not flushed when the data plane dies; the seed chooses what reaches the disk before.
+    /// Lose what was not flushed when the data plane dies; the seed chooses what reaches the disk
+    /// before.
     pub volatile: Option<u64>,
 }
 
@@ -82,8 +83,9 @@ impl Node {
         Ok(node)
     }
 
-    /// Asks the data plane for something, over a connection of its own: the one before may have ended
-    /// with a killed process. A connection that breaks is tried again: repeating does no harm.
+    /// Asks the data plane for something, over a connection of its own: the one before may have
+    /// ended with a killed process. A connection that breaks is tried again: repeating does no
+    /// harm.
     ///
     /// # Errors
     /// A refusal, or no answer in time.
@@ -153,8 +155,8 @@ impl Node {
         Ok(running.ino() == installed.ino())
     }
 
-    /// Cuts the power: the data plane dies with what it had not flushed, nobody takes its place, and the
-    /// kernel's connections are aborted. The file systems above are still mounted.
+    /// Cuts the power: the data plane dies with what it had not flushed, nobody takes its place,
+    /// and the kernel's connections are aborted. The file systems above are still mounted.
     ///
     /// # Errors
     /// Where something survives.
@@ -178,8 +180,8 @@ impl Node {
         Ok(())
     }
 
-    /// Takes away what a power cut left in the kernel: loop devices and mounts of volumes. Whatever was
-    /// mounted above is unmounted by now.
+    /// Takes away what a power cut left in the kernel: loop devices and mounts of volumes. Whatever
+    /// was mounted above is unmounted by now.
     ///
     /// # Errors
     /// Where something stays.
@@ -233,8 +235,8 @@ impl Node {
         Ok(())
     }
 
-    /// Whoever looks at the mounts of the machine may hold one for a moment after its unmount, and with
-    /// it the device: a refusal is taken for good only after a while.
+    /// Whoever looks at the mounts of the machine may hold one for a moment after its unmount, and
+    /// with it the device: a refusal is taken for good only after a while.
     fn detach(&self, volume: VolumeUid) -> Result<()> {
         let start = Instant::now();
         loop {

@@ -13,7 +13,8 @@ use std::path::PathBuf;
 pub struct Shape {
     /// Bytes that it shows.
     pub size: u64,
-    /// Bytes of each disk that are granted to it: more than its size where old content is to be held.
+    /// Bytes of each disk that are granted to it: more than its size where old content is to be
+    /// held.
     pub granted: u64,
     /// Copies, each on a disk of its own.
     pub copies: usize,
