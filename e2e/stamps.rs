@@ -2,7 +2,8 @@
 //! what a device must show after a crash, and after a power cut.
 //!
 //! ```text
-//! 0 block u64 | 8 version u64 | 16.. noise that follows from both | 4088 zero u32 | 4092 CRC u32
+//! 0 block u64 | 8 version u64 | 16.. noise that follows from both | 4088 zero u32 | 4092 crc32c
+//! u32
 //! ```
 //! A version is never written twice. Invariant of a log: durable <= answered <= written, each
 //! block.
