@@ -142,6 +142,8 @@ impl<S: System> World<S> {
         };
         if volume.fate == Fate::Go {
             let layout = self.operator.layouts[&number].clone();
+            // A grant that came after the removal would bring the object back.
+            self.commands.retain(|_, c| c.volume() != uid);
             return self.command(Command::Delete(layout), 0);
         }
         volume.fate = Fate::Stay;
