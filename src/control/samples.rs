@@ -276,7 +276,7 @@ fn status(r: &mut Random) -> Status {
         path: r.text(),
         units: r.u32(),
         free_units: r.u32(),
-        used: r.number(),
+        used: Some(r.number()),
         failed: r.bit().then(|| r.u32() as i32),
     };
     let copy = |r: &mut Random| {
@@ -382,6 +382,13 @@ pub fn events(r: &mut Random) -> Vec<Event> {
             total,
             copied,
             complete: r.bit(),
+        },
+        Event::MapFault {
+            volume,
+            object,
+            segment: r.u32(),
+            write: r.bit(),
+            state: r.text(),
         },
     ]
 }

@@ -34,8 +34,9 @@ pub struct DiskStatus {
     /// Of them granted to nobody.
     pub free_units: u32,
     /// Bytes of the segments in granted units that are in use: what writing takes and discarding
-    /// gives back.
-    pub used: u64,
+    /// gives back. The first data planes did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<u64>,
     /// The error number that it failed with, where it did.
     pub failed: Option<i32>,
 }

@@ -111,7 +111,7 @@ fn todays_code_reads_yesterdays_bytes() {
         );
     }
     println!("{then:#?}");
-    assert_eq!(then.len(), 53, "shapes of version 1");
+    assert_eq!(then.len(), 54, "shapes of version 1");
 }
 
 #[test]

@@ -319,7 +319,7 @@ fn disk_status(store: &Store) -> DiskStatus {
         path: String::new(),
         units,
         free_units: units.saturating_sub(granted as u32),
-        used,
+        used: Some(used),
         failed: store.failed().map(|fault| fault.errno),
     }
 }

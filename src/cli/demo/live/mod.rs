@@ -381,7 +381,7 @@ fn trim(
 fn used(node: &mut Node) -> anyhow::Result<u64> {
     let status = node.status()?;
     let serving = status.disks.iter().filter(|d| d.failed.is_none());
-    Ok(serving.map(|d| d.used).sum())
+    Ok(serving.filter_map(|d| d.used).sum())
 }
 
 /// Chapter 9: the file system is checked, the volume detached, the processes end.
