@@ -215,9 +215,4 @@ impl Store {
         let objects = self.objects.iter().flatten().filter(|_| waits);
         objects.filter_map(|o| o.table.next_wake()).min()
     }
-
-    /// Whether any call runs on the object.
-    pub fn is_used(&self, slot: u16) -> bool {
-        self.chunks.iter().any(|(_, c)| c.slot == slot)
-    }
 }
